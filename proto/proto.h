@@ -118,6 +118,17 @@ static inline const void *proto_field_of(const struct proto_field *field, const 
     return (const char *)value + field->offset;
 }
 
+/* The items of a LIST field. */
+static inline size_t proto_list_count(const struct proto_field *field, const void *value) {
+    return *(const size_t *)(const void *)((const char *)value + field->count_offset);
+}
+static inline const void *proto_list_item(const struct proto_field *field, const void *value, size_t index) {
+    return *(const char *const *)proto_field_of(field, value) + index * field->item->size;
+}
+
+/* Does an OPTIONAL field hold a value? True for a REQUIRED one. */
+bool proto_is_present(const struct proto_field *field, const void *value);
+
 /*
  * Is this value within the record's limits? OK, or the error of the first field that is not, whose name is then in
  * *ret_field (may be NULL). Used before encoding, after decoding and by whoever builds a record from text.

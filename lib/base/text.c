@@ -51,6 +51,14 @@ static size_t utf8_sequence(const unsigned char *s, size_t left) {
 bool text_is_utf8(struct text text) {
     const unsigned char *s = (const unsigned char *)text.data;
     for (size_t at = 0; at < text.size;) {
+        uint64_t word;
+        if (text.size - at >= sizeof word) { /* eight ASCII characters, none of them NUL, at once */
+            memcpy(&word, s + at, sizeof word);
+            if (((word | (word - 0x0101010101010101)) & 0x8080808080808080) == 0) {
+                at += sizeof word;
+                continue;
+            }
+        }
         size_t size = utf8_sequence(s + at, text.size - at);
         if (size == 0)
             return false;
