@@ -24,6 +24,9 @@ add_compile_options(
   -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2
   -Wundef -Wcast-qual -Wimplicit-fallthrough -Werror
   -fvisibility=hidden -fno-common -fstack-protector-strong -fno-omit-frame-pointer)
+if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
+  add_compile_options(-fdouble-square-bracket-attributes) # [[gnu::…]] in C17, as gcc takes it
+endif()
 add_link_options(-Wl,-z,relro,-z,now -Wl,--as-needed)
 if(PIXBUS_SANITIZE)
   add_compile_options(-fsanitize=${PIXBUS_SANITIZE} -fno-sanitize-recover=all)

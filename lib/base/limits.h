@@ -50,6 +50,10 @@
 #define LIMIT_DEADLINE_MS 60000
 #define LIMIT_CREDIT 4096
 
+/* The .env file. Larger, or longer: malformed. */
+#define LIMIT_DOTENV_BYTES (64 * 1024)
+#define LIMIT_DOTENV_NAME_BYTES 128
+
 static_assert(LIMIT_MESSAGE_BYTES + LIMIT_ENVELOPE_BYTES <= LIMIT_BATCH_BYTES, "a batch holds at least one message");
 static_assert(LIMIT_PAGE_ITEMS * (LIMIT_CAPTION_BYTES + LIMIT_URL_BYTES + 1024) <= LIMIT_MESSAGE_BYTES,
               "a page of the longest items fits a message");
