@@ -1,18 +1,17 @@
 #include "auth/token.h"
 
-#include <errno.h>
 #include <jwt.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "json/json.h"
 
 static const char issuer[] = "pixbus";
 static const char audience[] = "pixbus";
 static const char kind_access[] = "access";
 
-/* HMAC-SHA-256 makes 32 bytes: 43 characters of base64url. */
-#define SIGNATURE_BYTES 32
+#define SIGNATURE_BYTES 32 /* of HMAC-SHA-256 */
 
 static void free_jwt(jwt_t **jwt) {
     jwt_free(*jwt);
@@ -64,70 +63,79 @@ static struct text next_part(struct text *rest) {
     return part;
 }
 
-/* Does the part hold what a JSON object looks like from outside? Whether it is one, the library finds out. */
-static bool part_is_object(struct text part) {
+/* A token taken apart; nothing in it is to be trusted before the signature has been checked. */
+struct parts {
+    struct json *header, *payload;
+    size_t signature_bytes;
+};
+
+static void free_parts(struct parts *parts) {
+    json_free(parts->header);
+    json_free(parts->payload);
+}
+
+/* NULL if the part does not hold a JSON object in canonical base64url. */
+static struct json *parse_object(struct text part) {
     uint8_t bytes[LIMIT_TOKEN_BYTES];
+    char problem[JSON_PROBLEM_BYTES];
+    struct json *json;
     size_t size;
-    return base64url_decode(part, bytes, sizeof bytes, &size) && size >= 2 && bytes[0] == '{' && bytes[size - 1] == '}' &&
-           text_is_utf8((struct text){(const char *)bytes, size});
+    if (!base64url_decode(part, bytes, sizeof bytes, &size))
+        return NULL;
+    json = json_parse((struct text){(const char *)bytes, size}, problem);
+    if (json_kind(json) == JSON_KIND_OBJECT)
+        return json;
+    json_free(json);
+    return NULL;
 }
 
 /*
- * The outer form: RFC 7515, section 3.1. The library's base64 decoder takes padding, other alphabets and trailing bits, by
- * which one token could be written in many ways; so we decode once before it does. An empty signature is well-formed (the
- * unsecured JWT of RFC 7519, section 6) and rejected afterwards.
+ * The outer form: RFC 7515, section 3.1. libjwt's base64 decoder takes padding, other alphabets and trailing bits, by
+ * which one token could be written in many ways, and its getters give 0 for numbers that are none; so we take the token
+ * apart ourselves, and leave the signature to it. False: this is no token.
  */
-static enum token_verdict check_form(struct text token) {
+static bool parse_parts(struct text token, struct parts *parts) {
     uint8_t signature[LIMIT_TOKEN_BYTES];
-    struct text rest = token, header, payload;
-    size_t size, dots = 0;
-    if (token.size == 0 || token.size > LIMIT_TOKEN_BYTES)
-        return TOKEN_MALFORMED;
+    struct text rest = token;
+    size_t dots = 0;
+    if (token.size > LIMIT_TOKEN_BYTES)
+        return false;
     for (size_t i = 0; i < token.size; i++)
         dots += token.data[i] == '.';
     if (dots != 2)
-        return TOKEN_MALFORMED;
-    header = next_part(&rest);
-    payload = next_part(&rest);
-    if (!part_is_object(header) || !part_is_object(payload) || !base64url_decode(rest, signature, sizeof signature, &size))
-        return TOKEN_MALFORMED;
-    return size == SIGNATURE_BYTES ? TOKEN_GOOD : TOKEN_REJECTED;
+        return false;
+    parts->header = parse_object(next_part(&rest));
+    parts->payload = parse_object(next_part(&rest));
+    return parts->header != NULL && parts->payload != NULL &&
+           base64url_decode(rest, signature, sizeof signature, &parts->signature_bytes);
 }
 
-enum presence { ABSENT, PRESENT, WRONG };
-
-/*
- * A claim that must be a whole number of at least 0. The library's own getter gives 0 for texts and fractions, so that an
- * nbf in quotes would count as the distant past: look at the claim's JSON instead.
- */
-static enum presence claim_number(jwt_t *jwt, const char *name, int64_t *ret_value) {
-    [[gnu::cleanup(free_string)]] char *json = NULL;
-    uint64_t value;
-    errno = 0;
-    if (jwt_get_grant_int(jwt, name) == -1 && errno == ENOENT)
-        return ABSENT;
-    json = jwt_get_grants_json(jwt, name);
-    if (json == NULL || !text_to_u64(text_from(json), &value) || value > INT64_MAX)
-        return WRONG;
-    *ret_value = (int64_t)value;
-    return PRESENT;
+static bool member_is(const struct json *object, const char *name, const char *expected) {
+    const struct json *value = json_member(object, name);
+    return json_kind(value) == JSON_KIND_STRING && text_equal(json_as_string(value), text_from(expected));
 }
 
-/* Absent unless the claim is a text. */
-static struct text claim_text(jwt_t *jwt, const char *name) {
-    return text_from(jwt_get_grant(jwt, name));
+/* Copy a member that is a text of 1 to size - 1 bytes. */
+static bool member_text(const struct json *object, const char *name, char *out, size_t size) {
+    const struct json *value = json_member(object, name);
+    return json_kind(value) == JSON_KIND_STRING && json_as_string(value).size > 0 && text_copy(json_as_string(value), out, size);
 }
 
-static bool claim_is(jwt_t *jwt, const char *name, const char *expected) {
-    struct text value = claim_text(jwt, name);
-    return value.data != NULL && text_equal(value, text_from(expected));
+/* A member that is a whole number of at least 0. Fractions, which RFC 7519 would allow, are none of ours. */
+static bool member_number(const struct json *object, const char *name, int64_t *ret_value) {
+    const struct json *value = json_member(object, name);
+    if (json_kind(value) != JSON_KIND_INTEGER || json_as_integer(value) < 0)
+        return false;
+    *ret_value = json_as_integer(value);
+    return true;
 }
 
-/* exp and nbf are compared in seconds, so that no number in a token can overflow. RFC 7519, sections 4.1.4 and 4.1.5. */
-static bool check_times(jwt_t *jwt, int64_t now_us, struct token_claims *claims) {
+/* Compared in seconds, so that no number in a token can overflow. RFC 7519, sections 4.1.4 and 4.1.5. */
+static bool check_times(const struct json *payload, int64_t now_us, struct token_claims *claims) {
     int64_t now_s = now_us / US_PER_S, expires_s = 0, issued_s = 0, not_before_s = 0;
-    if (claim_number(jwt, "exp", &expires_s) != PRESENT || claim_number(jwt, "iat", &issued_s) != PRESENT ||
-        claim_number(jwt, "nbf", &not_before_s) == WRONG)
+    if (!member_number(payload, "exp", &expires_s) || !member_number(payload, "iat", &issued_s))
+        return false;
+    if (json_member(payload, "nbf") != NULL && !member_number(payload, "nbf", &not_before_s))
         return false;
     if (now_s >= expires_s || now_s < not_before_s || issued_s > expires_s ||
         expires_s - now_s > TOKEN_LIFETIME_S_MAX + TOKEN_SKEW_S)
@@ -137,39 +145,43 @@ static bool check_times(jwt_t *jwt, int64_t now_us, struct token_claims *claims)
     return true;
 }
 
-/* Is the verified token one of ours, valid now? Fills `claims`. */
-static bool check_claims(jwt_t *jwt, int64_t now_us, struct token_claims *claims) {
-    struct text email = claim_text(jwt, "sub"), id = claim_text(jwt, "jti");
+/* Are these the claims of a token of ours that is valid now? */
+static bool check_claims(const struct json *payload, int64_t now_us, struct token_claims *claims) {
     int64_t user_id = 0;
-    if (!claim_is(jwt, "iss", issuer) || !claim_is(jwt, "aud", audience) || !claim_is(jwt, "kind", kind_access) ||
-        claim_number(jwt, "uid", &user_id) != PRESENT || user_id == 0 || !check_times(jwt, now_us, claims))
-        return false;
-    if (email.data == NULL || email.size == 0 || !text_copy(email, claims->email, sizeof claims->email) || id.data == NULL ||
-        id.size != TOKEN_ID_BYTES - 1 || !text_copy(id, claims->id, sizeof claims->id))
+    if (!member_is(payload, "iss", issuer) || !member_is(payload, "aud", audience) || !member_is(payload, "kind", kind_access) ||
+        !check_times(payload, now_us, claims) || !member_number(payload, "uid", &user_id) || user_id == 0)
         return false;
     claims->user_id = (uint64_t)user_id;
-    return true;
+    return member_text(payload, "sub", claims->email, sizeof claims->email) &&
+           member_text(payload, "jti", claims->id, sizeof claims->id);
+}
+
+/*
+ * libjwt takes the algorithm from the token, and would read our key as PEM for RS256: so it only gets to see a header
+ * that names ours, and is asked afterwards what it used.
+ */
+static bool check_signature(struct text key, struct text token, const struct parts *parts) {
+    [[gnu::cleanup(free_jwt)]] jwt_t *jwt = NULL;
+    char string[TOKEN_BYTES];
+    if (!member_is(parts->header, "alg", "HS256") || parts->signature_bytes != SIGNATURE_BYTES)
+        return false;
+    if (!text_copy(token, string, sizeof string))
+        return false;
+    if (jwt_decode(&jwt, string, (const unsigned char *)key.data, (int)key.size) != 0) {
+        jwt = NULL; /* whatever it left there is freed already */
+        return false;
+    }
+    return jwt_get_alg(jwt) == JWT_ALG_HS256;
 }
 
 enum token_verdict token_verify(struct text key, struct text token, int64_t now_us, struct token_claims *ret_claims) {
-    [[gnu::cleanup(free_jwt)]] jwt_t *jwt = NULL;
+    [[gnu::cleanup(free_parts)]] struct parts parts = {0};
     struct token_claims claims = {0};
-    char string[TOKEN_BYTES];
-    enum token_verdict form = check_form(token);
 
     assert(key.size >= TOKEN_KEY_BYTES_MIN && key.size <= INT32_MAX);
-    if (form != TOKEN_GOOD)
-        return form;
-    if (!text_copy(token, string, sizeof string))
+    if (!parse_parts(token, &parts))
         return TOKEN_MALFORMED;
-    /*
-     * The library takes the algorithm from the token; a key makes it refuse "none", and we refuse all but ours.
-     */
-    if (jwt_decode(&jwt, string, (const unsigned char *)key.data, (int)key.size) != 0) {
-        jwt = NULL;
-        return TOKEN_REJECTED;
-    }
-    if (jwt_get_alg(jwt) != JWT_ALG_HS256 || !check_claims(jwt, now_us, &claims))
+    if (!check_signature(key, token, &parts) || !check_claims(parts.payload, now_us, &claims))
         return TOKEN_REJECTED;
     *ret_claims = claims;
     return TOKEN_GOOD;

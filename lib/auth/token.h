@@ -32,7 +32,7 @@ struct token_claims {
     uint64_t user_id;
     char email[LIMIT_EMAIL_BYTES + 1]; /* as registered */
     int64_t issued_us, expires_us;     /* real time; a token carries whole seconds */
-    char id[TOKEN_ID_BYTES];           /* jti; made by token_issue() */
+    char id[TOKEN_ID_BYTES];           /* jti; set by token_issue() */
 };
 
 /*
