@@ -105,8 +105,10 @@ static bool parse_number(struct text text, enum setting_kind kind, int64_t *ret_
         text = (struct text){text.data + 1, text.size - 1};
     if (kind == SETTING_BYTES && text.size > 0) {
         char suffix = text.data[text.size - 1];
-        unit = suffix == 'K' || suffix == 'k' ? 1024 : suffix == 'M' || suffix == 'm' ? 1024 * 1024
-             : suffix == 'G' || suffix == 'g' ? 1024 * 1024 * 1024 : 1;
+        unit = suffix == 'K' || suffix == 'k'   ? 1024
+               : suffix == 'M' || suffix == 'm' ? 1024 * 1024
+               : suffix == 'G' || suffix == 'g' ? 1024 * 1024 * 1024
+                                                : 1;
         text.size -= unit != 1;
     }
     if (!text_to_u64(text, &magnitude) || __builtin_mul_overflow(magnitude, unit, &magnitude) || magnitude > INT64_MAX)
@@ -126,9 +128,7 @@ static void append_expected(struct buffer *problem, const struct setting *settin
     case SETTING_NUMBER:
         buffer_printf(problem, "a whole number from %" PRId64 " to %" PRId64, setting->minimum, setting->maximum);
         return;
-    case SETTING_FLAG:
-        buffer_printf(problem, "0 or 1");
-        return;
+    case SETTING_FLAG: buffer_printf(problem, "0 or 1"); return;
     case SETTING_BYTES:
         buffer_printf(problem, "a number of bytes from %" PRId64 " to %" PRId64 ", as 500000, 512K, 50M or 1G", setting->minimum,
                       setting->maximum);
@@ -171,8 +171,8 @@ static bool store(struct settings *settings, const struct setting *setting, cons
         return true;
     case SETTING_NUMBER:
     case SETTING_BYTES:
-        if (value != NULL && (!parse_number(text_from(value), setting->kind, &number) || number < setting->minimum ||
-                              number > setting->maximum))
+        if (value != NULL &&
+            (!parse_number(text_from(value), setting->kind, &number) || number < setting->minimum || number > setting->maximum))
             return false;
         memcpy(member, &number, sizeof number);
         return true;

@@ -51,7 +51,9 @@ static void test_dotenv_forms(void **state) {
     parses("\n  \n# A=1\n   # B=2\n", "");
     parses("A=1", "A=1|");
     parses("A=1\r\nB=2\r\n", "A=1|B=2|");
-    parses("\xef\xbb\xbf" "A=1\n", "A=1|");
+    parses("\xef\xbb\xbf"
+           "A=1\n",
+           "A=1|");
     parses("  export\t A=1\nexport=2\nexporter=3\n", "A=1|export=2|exporter=3|");
     parses("A=\nB=  \nC=''\nD=\"\"\n", "A=|B=|C=|D=|");
     parses("A= one two  # three\nB=four#five\nC=#six\nD=a=b\n", "A=one two|B=four#five|C=|D=a=b|");
@@ -184,7 +186,7 @@ static void test_malformed(void **state) {
         {"AWS_ENDPOINT_URL", "ftp://127.0.0.1", "a URL"},
         {"AWS_MEDIA_BUCKET", "a/b/c", "the name of a bucket"},
         {"AWS_REGION", "eu\ncentral", "not \"eu?central\""},
-        {"DATABASE_URL", "post\x01gres", "not the 8 bytes that are given"},
+        {"DATABASE_URL", "post\x01gres", "not the 9 bytes that are given"},
         {"JWT_SECRET", "short", "32 to 512 bytes without control characters, not the 5 bytes that are given"},
     };
     (void)state;
