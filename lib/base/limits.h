@@ -22,6 +22,9 @@
 /* HTTP. Larger: 413, 414 or 431. */
 #define LIMIT_HTTP_BODY_BYTES (64 * 1024)
 #define LIMIT_JSON_DEPTH 32
+#define LIMIT_HTTP_BODY_MS 10000 /* for a body to arrive; beyond: 408 */
+#define LIMIT_TOKEN_CACHE_ENTRIES 1024 /* verified tokens a gateway worker remembers; more: the oldest is checked again */
+#define LIMIT_TOKEN_CACHE_S 60
 
 /* Pages. A larger limit= is served as this many items, and the Link leads on. */
 #define LIMIT_PAGE_ITEMS 100
@@ -30,7 +33,7 @@
 /* Messages. A larger body is refused where it is made, and by whoever receives it. */
 #define LIMIT_MESSAGE_BYTES (2 * 1024 * 1024)
 #define LIMIT_ENVELOPE_BYTES 1024
-#define LIMIT_BATCH_BYTES (8 * 1024 * 1024)
+#define LIMIT_BATCH_BYTES (32 * 1024 * 1024) /* gathered for one peer; beyond: it is given up */
 #define LIMIT_EVENT_BYTES (64 * 1024) /* S3 event notification, as SQS limits it when S3 sends */
 #define LIMIT_MSGPACK_DEPTH 16
 #define LIMIT_RECORD_FIELDS 32
