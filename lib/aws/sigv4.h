@@ -14,6 +14,8 @@
 #define SIGV4_SKEW_MAX_S 900 /* how far the clocks of signer and verifier may be apart */
 #define SIGV4_HEADERS_MAX 64
 #define SIGV4_QUERY_MAX 64 /* parameters */
+#define SIGV4_SIGNED_HEADERS_BYTES 512
+#define SIGV4_PAYLOAD_BYTES 72
 #define SIGV4_UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
 
 struct sigv4_signer;
@@ -23,7 +25,7 @@ struct sigv4_credentials {
     const char *region, *access_key_id, *secret_access_key, *session_token;
 };
 
-/* NULL when memory is exhausted. */
+/* NULL when memory is exhausted or a text is longer than its setting may be (lib/base/settings.def). */
 [[gnu::warn_unused_result]] struct sigv4_signer *sigv4_signer_new(const struct sigv4_credentials *credentials);
 /* Wipes the keys. Takes NULL. */
 void sigv4_signer_free(struct sigv4_signer *signer);
@@ -42,7 +44,7 @@ struct sigv4_presign {
     unsigned expires_s;   /* 1 to SIGV4_EXPIRES_MAX_S, counted from now_us */
     int64_t now_us;       /* real time */
     /* Further headers that the client must send exactly so (content-type, content-length, if-none-match): lower-case
-     * names in ascending order, without host. NULL: none. */
+     * names, each once, without host. NULL: none. */
     const struct sigv4_header *headers;
     size_t header_count;
 };
@@ -59,7 +61,7 @@ struct sigv4_request {
     struct text method;
     struct text path;  /* as it stands in the request line, percent-encoded, from the first '/' to the '?' */
     struct text query; /* as it stands there, without the '?'; absent: none */
-    const struct sigv4_header *headers; /* names in any case and order; a repeated name is joined by commas */
+    const struct sigv4_header *headers; /* in any order; a repeated name is joined by commas */
     size_t header_count;
 };
 
@@ -72,8 +74,9 @@ struct sigv4_signature {
 };
 
 /*
- * Sign a request that we send: all its headers, which must have `host`. `payload_sha256` is lower-case hexadecimal, or
- * absent: the payload is not signed (proper over TLS or on one machine). False when a limit is passed or the path or query is malformed.
+ * Sign a request that we send: all its headers, which have lower-case names and hold `host`. `payload_sha256` is lower-case hexadecimal, or
+ * absent: the payload is not signed (proper over TLS or on one machine). False when a limit is passed or the path or query
+ * is malformed.
  */
 [[gnu::warn_unused_result]] bool sigv4_sign(struct sigv4_signer *signer, const struct sigv4_request *request,
                                             struct text payload_sha256, int64_t now_us, struct sigv4_signature *ret_signature);
@@ -95,14 +98,14 @@ const char *sigv4_result_name(enum sigv4_result result);
 
 struct sigv4_verified {
     bool presigned;
-    /* What was signed as the payload: 64 lower-case hexadecimal digits to check the body against, UNSIGNED-PAYLOAD, or a
-     * STREAMING-… form; always UNSIGNED-PAYLOAD for a presigned request. Points into the request. */
-    struct text payload_sha256;
-    struct text signed_headers; /* "content-type;host;…"; points into the request */
+    /* What was signed as the payload: 64 lower-case hexadecimal digits to check the body against, UNSIGNED-PAYLOAD, or one
+     * of the STREAMING-… forms. */
+    char payload_sha256[SIGV4_PAYLOAD_BYTES];
+    char signed_headers[SIGV4_SIGNED_HEADERS_BYTES]; /* "content-type;host;…" */
 };
 
 /*
- * Verify a request as it was received: signed headers or a presigned query. `ret_verified` (may be NULL) is filled only
+ * Verify a request as it was received (header names in any case): signed headers or a presigned query. `ret_verified` (may be NULL) is filled only
  * with SIGV4_OK. The body is not looked at: compare it with payload_sha256.
  */
 [[gnu::warn_unused_result]] enum sigv4_result sigv4_verify(struct sigv4_signer *signer, const struct sigv4_request *request,
