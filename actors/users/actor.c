@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 
+#include "actors/users/users.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "actors/users/users.h"
 
 /* Logins and registrations beyond the hashing queue are answered `busy` at once, so they cannot use this up. */
 #define USERS_CREDIT 256

@@ -21,9 +21,9 @@ enum hashing_outcome {
 /* One piece of work. Owned by the caller, in place until `done` is called; zero-initialised but for what is asked. */
 struct hashing_job {
     enum { HASHING_MAKE, HASHING_CHECK } task;
-    struct text password; /* borrowed */
-    struct text stored;   /* CHECK: what is on file, borrowed; absent: nobody of that name */
-    int64_t deadline_us;  /* monotonic */
+    struct text password;  /* borrowed */
+    struct text stored;    /* CHECK: what is on file, borrowed; absent: nobody of that name */
+    int64_t deadline_us;   /* monotonic */
     const bool *cancelled; /* read in the loop's thread only */
     /* DONE, SKIPPED or NO_MEMORY. In the loop's thread, never before hashing_submit() returns. */
     void (*done)(struct hashing_job *job, enum hashing_outcome outcome);

@@ -1,9 +1,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/log.h"
 #include "actors/users/email.h"
 #include "actors/users/users.h"
+#include "base/log.h"
 
 /*
  * The account is looked up, the password is checked, a token is issued. Whether there is no such account, an adopted one
@@ -15,7 +15,7 @@ struct login {
     const struct users_credentials *credentials;
     struct account_query query;
     struct hashing_job job;
-    uint64_t user_id;                /* 0: there is no such account */
+    uint64_t user_id;                 /* 0: there is no such account */
     struct text email, password_hash; /* in the ask's arena */
 };
 

@@ -42,10 +42,10 @@ static void hashed(struct hashing_job *job, enum hashing_outcome outcome) {
 void users_begin_registration(struct users *users, struct ask *ask, const struct users_credentials *credentials) {
     struct registration *registration = arena_alloc(&ask->arena, sizeof *registration);
     enum hashing_outcome outcome;
-    enum error error = registration == NULL                                       ? ERROR_internal
-                       : !email_valid(credentials->email)                         ? ERROR_email_malformed
+    enum error error = registration == NULL                                     ? ERROR_internal
+                       : !email_valid(credentials->email)                       ? ERROR_email_malformed
                        : credentials->password.size < users->password_min_bytes ? ERROR_password_length
-                                                                                  : OK;
+                                                                                : OK;
     if (error != OK) {
         users_wipe_password(credentials);
         ask_fail(ask, error, NULL);

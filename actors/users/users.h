@@ -4,10 +4,10 @@
 #ifndef PIXBUS_USERS_USERS_H
 #define PIXBUS_USERS_USERS_H
 
-#include "auth/token.h"
-#include "bus/actor.h"
 #include "actors/users/accounts.h"
 #include "actors/users/hashing.h"
+#include "auth/token.h"
+#include "bus/actor.h"
 
 struct users {
     struct accounts *accounts;

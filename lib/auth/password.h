@@ -26,7 +26,7 @@ struct password_cost {
 
 #define PASSWORD_SALT_BYTES 16
 #define PASSWORD_DIGEST_BYTES 32
-#define PASSWORD_PHC_BYTES 128 /* of a buffer for the longest string that we make, with a NUL */
+#define PASSWORD_PHC_BYTES 128     /* of a buffer for the longest string that we make, with a NUL */
 #define PASSWORD_PHC_BYTES_MAX 255 /* longest string that is looked at */
 
 enum password_verdict {
@@ -43,7 +43,8 @@ enum password_verdict {
  * Hash with a random salt. `cost` is valid, `password` has at most LIMIT_PASSWORD_BYTES. False if memory is exhausted;
  * `ret_phc` is then untouched.
  */
-[[gnu::warn_unused_result]] bool password_hash(const struct password_cost *cost, struct text password, char ret_phc[PASSWORD_PHC_BYTES]);
+[[gnu::warn_unused_result]] bool password_hash(const struct password_cost *cost, struct text password,
+                                               char ret_phc[PASSWORD_PHC_BYTES]);
 
 /* Does the password match the stored string? Takes as long for a wrong password as for the right one. */
 [[gnu::warn_unused_result]] enum password_verdict password_verify(struct text phc, struct text password);

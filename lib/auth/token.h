@@ -16,10 +16,10 @@
 #include "base/limits.h"
 #include "base/text.h"
 
-#define TOKEN_KEY_BYTES_MIN 32          /* RFC 7518, section 3.2: at least as long as the hash */
-#define TOKEN_LIFETIME_S_MAX 31536000   /* a token that expires later than this from now was not made by us */
-#define TOKEN_SKEW_S 300                /* by which clocks of our machines may differ for that limit */
-#define TOKEN_ID_BYTES 33               /* 32 hexadecimal digits and a NUL */
+#define TOKEN_KEY_BYTES_MIN 32              /* RFC 7518, section 3.2: at least as long as the hash */
+#define TOKEN_LIFETIME_S_MAX 31536000       /* a token that expires later than this from now was not made by us */
+#define TOKEN_SKEW_S 300                    /* by which clocks of our machines may differ for that limit */
+#define TOKEN_ID_BYTES 33                   /* 32 hexadecimal digits and a NUL */
 #define TOKEN_BYTES (LIMIT_TOKEN_BYTES + 1) /* of a buffer for one, with a NUL */
 
 enum token_verdict {
