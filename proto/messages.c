@@ -11,10 +11,6 @@
         #enumeration, doc, sizeof values_##enumeration / sizeof *values_##enumeration, values_##enumeration};
 #include "proto/proto_read.h"
 
-/* The records, declared before their fields since lists refer to them. */
-#define RECORD_BEGIN(record, doc) static const struct proto_record record_##record;
-#include "proto/proto_read.h"
-
 /* The fields of each record. A closing row keeps the array of an empty record legal. */
 #define PLACE(record, name) .offset = offsetof(struct record, name)
 #define RECORD_BEGIN(record, doc) static const struct proto_field fields_##record[] = {
@@ -37,25 +33,25 @@
      PLACE(record, field), .doc = text},
 #define FIELD_LIST(record, field, element, most, failure, text)                                                              \
     {.name = #field, .kind = PROTO_LIST, .presence = PROTO_REQUIRED, .maximum = most, .error = ERROR_##failure,             \
-     .item = &record_##element, PLACE(record, field), .count_offset = offsetof(struct record, field##_count), .doc = text},
+     .item = &proto_record_##element, PLACE(record, field), .count_offset = offsetof(struct record, field##_count), .doc = text},
 #include "proto/proto_read.h"
 #undef PLACE
 
 #define RECORD_BEGIN(record, doc)                                                                                               \
     static_assert(sizeof fields_##record / sizeof *fields_##record - 1 <= LIMIT_RECORD_FIELDS, "too many fields in " #record); \
-    static const struct proto_record record_##record = {                                                                       \
+    const struct proto_record proto_record_##record = {                                                                       \
         #record, doc, sizeof(struct record), sizeof fields_##record / sizeof *fields_##record - 1, fields_##record};
 #include "proto/proto_read.h"
 
 const struct proto_record *const proto_record_table[] = {
-#define RECORD_BEGIN(record, doc) &record_##record,
+#define RECORD_BEGIN(record, doc) &proto_record_##record,
 #include "proto/proto_read.h"
 };
 const size_t proto_record_count = sizeof proto_record_table / sizeof *proto_record_table;
 
 const struct proto_message proto_message_table[] = {
 #define MESSAGE(number, name, service, request, reply, safety, lane, deadline_ms, doc)                                            \
-    {number, #name, {#service, sizeof #service - 1}, &record_##request, &record_##reply, PROTO_##safety, LANE_##lane, deadline_ms, doc},
+    {number, #name, {#service, sizeof #service - 1}, &proto_record_##request, &proto_record_##reply, PROTO_##safety, LANE_##lane, deadline_ms, doc},
 #include "proto/proto_read.h"
 };
 const size_t proto_message_count = sizeof proto_message_table / sizeof *proto_message_table;

@@ -98,6 +98,10 @@ struct proto_message {
     const char *doc;
 };
 
+/* Each record by name: proto_record_feed_item … */
+#define RECORD_BEGIN(record, doc) extern const struct proto_record proto_record_##record;
+#include "proto_read.h"
+
 extern const struct proto_message proto_message_table[];
 extern const size_t proto_message_count;
 extern const struct proto_record *const proto_record_table[];
