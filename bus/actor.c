@@ -282,10 +282,11 @@ static bool actor_open(struct actor *actor, const char *endpoint, const char *in
 static void actor_close(struct actor *actor) {
     bus_client_close(actor->client);
     actor->client = NULL;
-    while (actor->tasks != NULL)
-        task_end(actor->tasks);
+    /* What the application still has in hand uses the asks' memory, so they outlive it. */
     if (actor->application != NULL)
         actor->description->close(actor->application);
+    while (actor->tasks != NULL)
+        task_end(actor->tasks);
     loop_free(actor->loop);
 }
 
