@@ -99,6 +99,8 @@ void proto_encode(const struct proto_record *record, const void *value, struct b
 
 static enum error read_list(const struct proto_field *field, struct msgpack_reader *reader, struct arena *arena, void *value) {
     size_t count = msgpack_read_array(reader);
+    if (reader->failed)
+        return ERROR_malformed_message;
     if (count > field->maximum)
         return field->error;
     char *items = arena_array(arena, count, field->item->size);
