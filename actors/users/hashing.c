@@ -1,8 +1,15 @@
 #include "actors/users/hashing.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+
+/*
+ * A hash's memory goes back to the system when it is done. Left to itself, malloc() takes a large block that was freed as
+ * a sign to keep such blocks: then an idle process held on to the 19 MiB of each thread.
+ */
+#define MMAP_FROM_BYTES (1024 * 1024)
 
 /*
  * The queue is kept here, in the loop's thread, and the pool gets a job only when a thread is free: so whether somebody
@@ -23,6 +30,7 @@ struct hashing *hashing_new(struct loop *loop, size_t threads, size_t queue_max,
         return NULL;
     *hashing = (struct hashing){.cost = *cost, .threads = threads, .queue_max = queue_max};
     hashing->last = &hashing->first;
+    (void)mallopt(M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
     hashing->pool = pool_new(loop, threads, 0, NULL);
     if (hashing->pool == NULL) {
         free(hashing);
