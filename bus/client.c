@@ -38,7 +38,8 @@ struct arrival {
 };
 
 struct bus_client {
-    struct bus_client_options options;
+    struct bus_client_options options; /* but for its texts, which are these: */
+    char instance[LIMIT_INSTANCE_NAME_BYTES + 1], service[LIMIT_SERVICE_NAME_BYTES + 1];
     struct bus_socket *socket;
     struct heartbeat *heartbeat; /* NULL for those that only ask: they beat on the main socket */
     uint8_t id[WIRE_ID_BYTES];
@@ -67,6 +68,12 @@ struct bus_client *bus_client_open(const struct bus_client_options *options, con
         return NULL;
     }
     client->options = *options;
+    if (!text_copy(text_from(options->instance), client->instance, sizeof client->instance) ||
+        !text_copy(text_from(options->service != NULL ? options->service : ""), client->service, sizeof client->service)) {
+        *ret_problem = "the name of the instance or of the service is too long";
+        free(client);
+        return NULL;
+    }
     client->output.limit_bytes = LIMIT_BATCH_BYTES;
     client->broker_heartbeat_us = options->heartbeat_us;
     random_bytes(client->id, sizeof client->id);
@@ -160,8 +167,8 @@ static void say_hello(struct bus_client *client, int64_t now_us) {
     struct wire_hello hello = {
         .version_min = WIRE_VERSION,
         .version_max = WIRE_VERSION,
-        .instance = text_from(client->options.instance),
-        .service = text_from(client->draining ? NULL : client->options.service),
+        .instance = text_from(client->instance),
+        .service = text_from(client->draining || client->service[0] == '\0' ? NULL : client->service),
         .credit = client->options.credit,
         .heartbeat_us = (uint64_t)client->options.heartbeat_us,
     };
@@ -469,7 +476,7 @@ void bus_client_drain(struct bus_client *client) {
     if (client->draining)
         return;
     client->draining = true;
-    client->drained = client->link != LINK_WELCOME || client->options.service == NULL;
+    client->drained = client->link != LINK_WELCOME || client->heartbeat == NULL;
     if (!client->drained)
         send_verb(client, WIRE_DRAIN);
 }

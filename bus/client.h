@@ -41,6 +41,7 @@ struct bus_outcome {
     int64_t queue_us, service_us; /* spent waiting in the broker, and in the actor's hands */
 };
 
+/* Borrowed for the time of bus_client_open(), but for `context`. */
 struct bus_client_options {
     const char *endpoint;             /* ipc://… or tcp://… */
     const char *instance;             /* stable name, for people */

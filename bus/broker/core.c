@@ -139,6 +139,14 @@ bool broker_core_is_idle(const struct broker_core *core) {
     return core->asks == NULL && core->ready == NULL && core->blocked == NULL;
 }
 
+uint64_t broker_core_malformed(const struct broker_core *core) {
+    return core->malformed;
+}
+
+uint64_t broker_core_refused(const struct broker_core *core) {
+    return core->refused;
+}
+
 bool broker_core_output(struct broker_core *core, struct text *ret_peer, struct text *ret_frame) {
     while (core->ready != NULL && !buffer_ok(&core->ready->output))
         peer_lost(core, core->ready);

@@ -39,6 +39,10 @@ void broker_core_drain(struct broker_core *core);
 /* Nothing waits, nothing is in flight, nothing is to be sent. */
 bool broker_core_is_idle(const struct broker_core *core);
 
+/* Frames and items so far that made no sense, and peers so far that were refused. */
+uint64_t broker_core_malformed(const struct broker_core *core);
+uint64_t broker_core_refused(const struct broker_core *core);
+
 /*
  * The next peer that something is to be sent to, and the frame; both are borrowed until one of the three calls that must
  * follow. False: nothing more now.

@@ -14,6 +14,7 @@
 #include "bus/program.h"
 #include "bus/socket.h"
 
+#define COMPLAIN_US US_PER_S       /* how often peers that send nonsense are worth a line */
 #define DRAIN_US (10 * US_PER_S) /* how long asks in flight may take to finish after SIGTERM */
 
 struct broker {
@@ -24,6 +25,8 @@ struct broker {
     struct loop_timer tick, drain_limit;
     struct loop_hook turn_end;
     bool draining;
+    int64_t complained_us;
+    uint64_t malformed, refused; /* as of then */
 };
 
 static void receive_all(struct broker *broker) {
@@ -55,6 +58,18 @@ static void send_all(struct broker *broker) {
     }
 }
 
+static void complain(struct broker *broker) {
+    uint64_t malformed = broker_core_malformed(broker->core), refused = broker_core_refused(broker->core);
+    int64_t now_us = loop_now_us(broker->loop);
+    if ((malformed == broker->malformed && refused == broker->refused) || now_us - broker->complained_us < COMPLAIN_US)
+        return;
+    log_printf(LOG_LEVEL_WARN, "bad_peers", "%llu malformed frames or items and %llu refused peers since the last report",
+               (unsigned long long)(malformed - broker->malformed), (unsigned long long)(refused - broker->refused));
+    broker->complained_us = now_us;
+    broker->malformed = malformed;
+    broker->refused = refused;
+}
+
 static void end_turn(struct loop_hook *hook) {
     struct broker *broker = hook->context;
     broker_core_tick(broker->core, loop_now_us(broker->loop));
@@ -64,6 +79,7 @@ static void end_turn(struct loop_hook *hook) {
             break;
         socket_ready(&broker->watch, LOOP_READ);
     } while (true);
+    complain(broker);
     if (broker->draining && broker_core_is_idle(broker->core))
         loop_stop(broker->loop);
     loop_timer_set(broker->loop, &broker->tick, broker_core_due_us(broker->core));
