@@ -17,7 +17,8 @@ static bool is_origin(struct text origin) {
         return false;
     for (size_t i = 0; i < origin.size; i++) {
         unsigned char c = (unsigned char)origin.data[i];
-        if (c <= ' ' || c >= 0x7f || c == ',' || c == '"' || c == '\\' || (i >= host && (c == '/' || c == '?' || c == '#' || c == '@')))
+        if (c <= ' ' || c >= 0x7f || c == ',' || c == '"' || c == '\\' ||
+            (i >= host && (c == '/' || c == '?' || c == '#' || c == '@')))
             return false;
     }
     return true;

@@ -26,7 +26,8 @@ int main(int argc, char **argv) {
     if (status >= 0)
         return status;
     if (settings.token_secret == NULL) {
-        (void)fprintf(stderr, "pixbus-gateway: JWT_SECRET is not set; expected 32 or more characters, the same as for pixbus-users\n");
+        (void)fprintf(stderr,
+                      "pixbus-gateway: JWT_SECRET is not set; expected 32 or more characters, the same as for pixbus-users\n");
         return 2;
     }
     if (settings.run_directory != NULL)

@@ -7,10 +7,10 @@
 static const unsigned statuses[METRICS_STATUSES] = {200, 201, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414,
                                                     415, 417, 422, 429, 431, 499, 500, 501, 503, 504, 505, 0};
 
-static const uint64_t bucket_limits_us[METRICS_BUCKETS] = {250,    500,    1000,   2500,   5000,    10000,   25000,
+static const uint64_t bucket_limits_us[METRICS_BUCKETS] = {250,   500,    1000,   2500,   5000,    10000,   25000,
                                                            50000, 100000, 250000, 500000, 1000000, 2500000, 10000000};
-static const char *const bucket_names[METRICS_BUCKETS + 1] = {"0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
-                                                              "0.1",     "0.25",   "0.5",   "1",      "2.5",   "10",   "+Inf"};
+static const char *const bucket_names[METRICS_BUCKETS + 1] = {
+    "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "10", "+Inf"};
 
 static uint64_t load(const uint64_t *counter) {
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
@@ -49,7 +49,8 @@ void metrics_count(struct metrics *metrics, const struct route *route, unsigned 
 
 static void write_route_labels(size_t place, struct buffer *out) {
     if (place < route_count)
-        buffer_printf(out, "method=\"%s\",route=\"%s\"", route_method_name(route_table[place].method), route_table[place].pattern);
+        buffer_printf(out, "method=\"%s\",route=\"%s\"", route_method_name(route_table[place].method),
+                      route_table[place].pattern);
     else
         buffer_append_text(out, TEXT("method=\"\",route=\"none\""));
 }
@@ -76,7 +77,8 @@ static void write_requests(const struct metrics *metrics, struct buffer *out) {
 }
 
 static void write_latency(const struct metrics *metrics, struct buffer *out) {
-    write_head("pixbus_http_request_seconds", "histogram", "Time from the request's first byte to its answer's end.", out);
+    write_head("pixbus_http_request_seconds", "histogram", "Time from the end of the request header to the end of the answer.",
+               out);
     for (size_t place = 0; place <= route_count; place++) {
         uint64_t total = 0;
         for (size_t bucket = 0; bucket <= METRICS_BUCKETS; bucket++)
@@ -126,6 +128,7 @@ void metrics_write(const struct metrics *metrics, struct buffer *out) {
     buffer_printf(out, "pixbus_gateway_tokens_total{outcome=\"remembered\"} %" PRIu64 "\n", load(&metrics->tokens_remembered));
     buffer_printf(out, "pixbus_gateway_tokens_total{outcome=\"checked\"} %" PRIu64 "\n", load(&metrics->tokens_checked));
     buffer_printf(out, "pixbus_gateway_tokens_total{outcome=\"refused\"} %" PRIu64 "\n", load(&metrics->tokens_refused));
-    write_head("pixbus_gateway_log_suppressed_total", "counter", "Errors whose log line was left out because there were too many.", out);
+    write_head("pixbus_gateway_log_suppressed_total", "counter",
+               "Errors whose log line was left out because there were too many.", out);
     buffer_printf(out, "pixbus_gateway_log_suppressed_total %" PRIu64 "\n", load(&metrics->errors_suppressed));
 }

@@ -8,7 +8,7 @@
 
 #include "gateway/routes.h"
 
-#define METRICS_ROUTES_MAX 32 /* of the table, and one for what matched none */
+#define METRICS_ROUTES_MAX 32   /* of the table, and one for what matched none */
 #define METRICS_WORKERS_MAX 256 /* more: they share the last place */
 #define METRICS_BUCKETS 14
 #define METRICS_STATUSES 24

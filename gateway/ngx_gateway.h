@@ -14,9 +14,9 @@
 #include "gateway/routes.h"
 #include "gateway/token.h"
 
-#define REQUEST_IDS 256 /* made at a time */
+#define REQUEST_IDS 256                 /* made at a time */
 #define READY_FRESH_US INT64_C(1000000) /* a look at the broker's services serves /readyz for so long */
-#define LOG_LINES_PER_S 50 /* of errors, by each worker; more are counted only */
+#define LOG_LINES_PER_S 50              /* of errors, by each worker; more are counted only */
 
 /* What a process that serves has. Made in init_process. */
 struct gateway {

@@ -72,14 +72,16 @@ static ngx_int_t log_request(ngx_http_request_t *http) {
         return NGX_OK;
     unsigned status = (unsigned)http->headers_out.status;
     int64_t now_us = clock_monotonic_us();
-    metrics_count(gateway->metrics, request != NULL ? request->route : NULL, status, request != NULL ? now_us - request->started_us : 0);
+    metrics_count(gateway->metrics, request != NULL ? request->route : NULL, status,
+                  request != NULL ? now_us - request->started_us : 0);
     if (status < 500 || request == NULL || !may_log(gateway, now_us))
         return NGX_OK;
     char code[16], milliseconds[24];
     (void)snprintf(code, sizeof code, "%u", status);
     (void)snprintf(milliseconds, sizeof milliseconds, "%.3f", (double)(now_us - request->started_us) / (double)US_PER_MS);
-    log_event(LOG_LEVEL_ERROR, "request_failed", "request_id", request->id, "status", code, "error", error_describe(request->error)->name,
-              "method", request->route != NULL ? route_method_name(request->route->method) : "", "route",
+    log_event(LOG_LEVEL_ERROR, "request_failed", "request_id", request->id, "status", code, "error",
+              error_describe(request->error)->name, "method",
+              request->route != NULL ? route_method_name(request->route->method) : "", "route",
               request->route != NULL ? request->route->pattern : "", "ms", milliseconds, "detail", request->detail, NULL);
     return NGX_OK;
 }
@@ -131,6 +133,7 @@ static bool open_bus(struct gateway *gateway, ngx_cycle_t *cycle) {
     gateway->bus = nginx_bus_open(cycle, &options, &problem);
     if (gateway->bus == NULL)
         return start_failed(problem);
+    nginx_bus_mirror(gateway->bus, &gateway->worker->bus_connected);
     log_event(LOG_LEVEL_INFO, "started", "instance", instance, "endpoint", endpoint, "version", PIXBUS_VERSION, NULL);
     return true;
 }

@@ -365,7 +365,6 @@ static ngx_int_t handle_ready(struct request *request) {
 
 static ngx_int_t handle_metrics(struct request *request) {
     struct gateway *gateway = request->gateway;
-    __atomic_store_n(&gateway->worker->bus_connected, nginx_bus_connected(gateway->bus), __ATOMIC_RELAXED);
     buffer_clear(&gateway->json);
     metrics_write(gateway->metrics, &gateway->json);
     if (!buffer_ok(&gateway->json))

@@ -27,8 +27,8 @@ static const struct {
     enum route_method method;
     const char *name;
 } methods[] = {
-    {METHOD_GET, "GET"},       {METHOD_HEAD, "HEAD"},     {METHOD_POST, "POST"},
-    {METHOD_PATCH, "PATCH"},   {METHOD_DELETE, "DELETE"}, {METHOD_OPTIONS, "OPTIONS"},
+    {METHOD_GET, "GET"},     {METHOD_HEAD, "HEAD"},     {METHOD_POST, "POST"},
+    {METHOD_PATCH, "PATCH"}, {METHOD_DELETE, "DELETE"}, {METHOD_OPTIONS, "OPTIONS"},
 };
 #define METHOD_COUNT (sizeof methods / sizeof *methods)
 

@@ -12,9 +12,9 @@
 static_assert(SETS > 0 && (SETS & (SETS - 1)) == 0, "a set is chosen by the low bits of the hash");
 
 struct entry {
-    struct siphash hash;   /* of the token, which itself is not kept */
-    int64_t until_us;      /* monotonic; 0: empty */
-    int64_t expires_us;    /* real time, of the token */
+    struct siphash hash; /* of the token, which itself is not kept */
+    int64_t until_us;    /* monotonic; 0: empty */
+    int64_t expires_us;  /* real time, of the token */
     struct token_caller caller;
 };
 
@@ -47,7 +47,8 @@ void token_cache_free(struct token_cache *cache) {
 static struct entry *find(struct token_cache *cache, struct siphash hash, int64_t now_us, int64_t monotonic_us) {
     struct entry *set = cache->sets[hash.low & (SETS - 1)];
     for (size_t i = 0; i < WAYS; i++)
-        if (set[i].until_us > monotonic_us && set[i].expires_us > now_us && set[i].hash.low == hash.low && set[i].hash.high == hash.high)
+        if (set[i].until_us > monotonic_us && set[i].expires_us > now_us && set[i].hash.low == hash.low &&
+            set[i].hash.high == hash.high)
             return &set[i];
     return NULL;
 }
@@ -112,5 +113,5 @@ enum error token_check(struct token_cache *cache, enum route_auth auth, struct t
 
 const char *token_challenge(enum error error) {
     return error == ERROR_token_malformed || error == ERROR_token_rejected ? "Bearer realm=\"pixbus\", error=\"invalid_token\""
-                                                                            : "Bearer realm=\"pixbus\"";
+                                                                           : "Bearer realm=\"pixbus\"";
 }

@@ -16,7 +16,8 @@ static struct text take_until(struct text *rest, char separator) {
 }
 
 /* The field that a query's parameter sets, or NULL. The path's fields cannot be set again. */
-static const struct proto_field *parameter_field(const struct route_match *match, const struct proto_record *record, struct text name) {
+static const struct proto_field *parameter_field(const struct route_match *match, const struct proto_record *record,
+                                                 struct text name) {
     for (size_t i = 0; i < match->capture_count; i++)
         if (text_equal(name, match->captures[i].name))
             return NULL;
@@ -80,7 +81,8 @@ static void append_query(struct text query, struct buffer *out) {
     }
 }
 
-static void append_link(const struct route *route, struct text query, struct text cursor, struct arena *arena, struct buffer *link) {
+static void append_link(const struct route *route, struct text query, struct text cursor, struct arena *arena,
+                        struct buffer *link) {
     buffer_printf(link, "<%s?", route->pattern);
     while (query.size > 0) {
         struct text parameter = take_until(&query, '&'), value = parameter, name = take_until(&value, '=');
@@ -94,8 +96,8 @@ static void append_link(const struct route *route, struct text query, struct tex
     buffer_append_text(link, TEXT(">; rel=\"next\""));
 }
 
-enum error translate_reply(const struct route *route, struct text query, struct text reply, struct arena *arena, struct buffer *json,
-                           struct buffer *link) {
+enum error translate_reply(const struct route *route, struct text query, struct text reply, struct arena *arena,
+                           struct buffer *json, struct buffer *link) {
     const struct proto_record *record = proto_message_find(route->message)->reply;
     void *value = arena_alloc(arena, record->size);
     if (value == NULL || proto_decode(record, reply, arena, value, NULL) != OK)
@@ -117,7 +119,8 @@ void translate_error(enum error error, struct text detail, struct buffer *json) 
     char message[512];
     struct text text = text_from(description->text);
     /* What went wrong inside is for the log; what the client did wrong, or should wait for, is for the client. */
-    if (detail.size > 0 && description->http_status != 500 && text.size + 2 + detail.size <= sizeof message && text_is_utf8(detail)) {
+    if (detail.size > 0 && description->http_status != 500 && text.size + 2 + detail.size <= sizeof message &&
+        text_is_utf8(detail)) {
         memcpy(message, text.data, text.size);
         memcpy(message + text.size, ": ", 2);
         memcpy(message + text.size + 2, detail.data, detail.size);
@@ -168,7 +171,8 @@ static bool is_lower_hex(struct text text) {
 }
 
 bool translate_is_traceparent(struct text traceparent) {
-    struct text rest = traceparent, version = take_until(&rest, '-'), trace = take_until(&rest, '-'), parent = take_until(&rest, '-');
+    struct text rest = traceparent, version = take_until(&rest, '-'), trace = take_until(&rest, '-'),
+                parent = take_until(&rest, '-');
     struct text flags = take_until(&rest, '-');
     if (version.size != 2 || trace.size != 32 || parent.size != 16 || flags.size != 2)
         return false;

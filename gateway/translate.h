@@ -24,8 +24,8 @@ enum error translate_request(const struct route_match *match, struct text query,
  * its Link (RFC 8288) to `link`: this route's path with the query's parameters, but the cursor. OK, or `internal` if the
  * reply is not one, or does not fit.
  */
-enum error translate_reply(const struct route *route, struct text query, struct text reply, struct arena *arena, struct buffer *json,
-                           struct buffer *link);
+enum error translate_reply(const struct route *route, struct text query, struct text reply, struct arena *arena,
+                           struct buffer *json, struct buffer *link);
 
 /* Append the body of an error. The detail is shown for errors that the client can do something about. */
 void translate_error(enum error error, struct text detail, struct buffer *json);

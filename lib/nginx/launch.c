@@ -26,7 +26,8 @@ bool launch_account(const struct launch *launch, const char **ret_account, const
     if (launch->account != NULL) {
         const struct passwd *entry = getpwnam(launch->account);
         if (entry == NULL || entry->pw_uid == 0) {
-            *ret_problem = entry == NULL ? "PIXBUS_ACCOUNT names no account of this machine" : "PIXBUS_ACCOUNT must not be root's";
+            *ret_problem = entry == NULL ? "PIXBUS_ACCOUNT names no account of this machine"
+                                         : "PIXBUS_ACCOUNT must not be root's";
             return false;
         }
         *ret_account = launch->account;
@@ -49,8 +50,8 @@ static bool is_token(const char *value) {
 
 static void render_main(const struct launch *launch, const char *module_path, const char *account, struct buffer *out) {
     const char *level = strcmp(launch->log_level, "debug") == 0 ? "info" : "error";
-    buffer_printf(out, "load_module %s;\ndaemon off;\nworker_processes %u;\npid %s/nginx.pid;\nerror_log stderr %s;\n", module_path,
-                  launch->workers, launch->directory, level);
+    buffer_printf(out, "load_module %s;\ndaemon off;\nworker_processes %u;\npid %s/nginx.pid;\nerror_log stderr %s;\n",
+                  module_path, launch->workers, launch->directory, level);
     if (account != NULL)
         buffer_printf(out, "user %s;\n", account);
     for (size_t i = 0; i < setting_count; i++) {
@@ -216,8 +217,15 @@ void launch_nginx(const struct launch *launch, bool check_only, struct buffer *p
     }
     if (make_directories(temporary, problem) && launch_render(&absolute, module_path, account, &configuration, problem) &&
         write_file(path, buffer_text(&configuration), problem)) {
-        char *arguments[] = {argument("nginx"), argument("-p"), directory, argument("-c"), path, argument("-e"), argument("stderr"),
-                             check_only ? argument("-t") : NULL, NULL};
+        char *arguments[] = {argument("nginx"),
+                             argument("-p"),
+                             directory,
+                             argument("-c"),
+                             path,
+                             argument("-e"),
+                             argument("stderr"),
+                             check_only ? argument("-t") : NULL,
+                             NULL};
         become_nginx(arguments, problem);
     }
     buffer_free(&configuration);

@@ -15,6 +15,7 @@ struct nginx_bus {
     int64_t timer_due_us; /* while the timer is set */
     size_t waiting;       /* asks */
     bool readable;        /* the descriptor fired in this turn */
+    bool *mirror;         /* of `connected`; may be NULL */
 };
 
 /* nginx's macro is an if with an else of its own. */
@@ -66,6 +67,8 @@ static void end_turn(ngx_event_t *event) {
             break;
     }
     bus->readable = again;
+    if (bus->mirror != NULL)
+        __atomic_store_n(bus->mirror, bus_client_connected(bus->client), __ATOMIC_RELAXED);
     /* nginx's draining worker leaves when only cancelable timers are left. */
     bus->timer.cancelable = bus->waiting == 0;
     if (again)
@@ -121,8 +124,9 @@ void nginx_bus_close(struct nginx_bus *bus) {
         return;
     if (bus->timer.timer_set)
         ngx_del_timer(&bus->timer);
-    if (bus->turn.posted)
-        ngx_delete_posted_event(&bus->turn);
+    if (bus->turn.posted) {
+        ngx_delete_posted_event(&bus->turn); /* a macro of several statements */
+    }
     if (bus->connection != NULL) {
         if (bus->connection->read->active)
             (void)ngx_del_event(bus->connection->read, NGX_READ_EVENT, 0);
@@ -162,4 +166,8 @@ void nginx_ask_cancel(struct nginx_ask *ask) {
 
 bool nginx_bus_connected(const struct nginx_bus *bus) {
     return bus_client_connected(bus->client);
+}
+
+void nginx_bus_mirror(struct nginx_bus *bus, bool *place) {
+    bus->mirror = place;
 }

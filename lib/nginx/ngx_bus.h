@@ -40,4 +40,7 @@ void nginx_ask_cancel(struct nginx_ask *ask);
 
 bool nginx_bus_connected(const struct nginx_bus *bus);
 
+/* Keep *place equal to that, at every turn of the bus, for somebody else to read (atomically) at any time. */
+void nginx_bus_mirror(struct nginx_bus *bus, bool *place);
+
 #endif
