@@ -58,8 +58,8 @@ static enum s3_error read_begin(const struct store *store, const struct s3_reque
     if (ret_object->header_count == 0)
         return S3_NoSuchUpload;
     const struct object_header *last = &ret_object->headers[ret_object->header_count - 1];
-    if (!text_equal(last->name, TEXT(BUCKET_HEADER)) ||
-        !text_equal(last->value, request->bucket) || !text_equal(ret_object->key, request->key))
+    if (!text_equal(last->name, TEXT(BUCKET_HEADER)) || !text_equal(last->value, request->bucket) ||
+        !text_equal(ret_object->key, request->key))
         return S3_NoSuchUpload;
     ret_object->header_count--;
     return S3_OK;
