@@ -17,6 +17,8 @@ char *buffer_reserve(struct buffer *buffer, size_t size) {
         size_t capacity = buffer->capacity < 256 ? 256 : buffer->capacity;
         while (capacity < needed)
             capacity *= 2;
+        if (capacity > limit) /* the fast way in compares with the capacity only */
+            capacity = limit;
         char *data = realloc(buffer->data, capacity);
         if (data == NULL) {
             buffer->failed = true;
@@ -32,16 +34,12 @@ void buffer_claim(struct buffer *buffer, size_t size) {
     buffer->size += size;
 }
 
-void buffer_append(struct buffer *buffer, const void *bytes, size_t size) {
+void buffer_append_slowly(struct buffer *buffer, const void *bytes, size_t size) {
     char *place = buffer_reserve(buffer, size);
     if (place != NULL && size > 0) {
         memcpy(place, bytes, size);
         buffer->size += size;
     }
-}
-
-void buffer_append_text(struct buffer *buffer, struct text text) {
-    buffer_append(buffer, text.data, text.size);
 }
 
 void buffer_printf(struct buffer *buffer, const char *format, ...) {

@@ -13,8 +13,22 @@ struct buffer {
     bool failed;        /* an append did not fit or found no memory */
 };
 
-void buffer_append(struct buffer *buffer, const void *bytes, size_t size);
-void buffer_append_text(struct buffer *buffer, struct text text);
+/* What buffer_append() does when there is not enough room yet. */
+void buffer_append_slowly(struct buffer *buffer, const void *bytes, size_t size);
+
+static inline void buffer_append(struct buffer *buffer, const void *bytes, size_t size) {
+    if (size <= buffer->capacity - buffer->size && !buffer->failed && size > 0) {
+        memcpy(buffer->data + buffer->size, bytes, size);
+        buffer->size += size;
+    } else {
+        buffer_append_slowly(buffer, bytes, size);
+    }
+}
+
+static inline void buffer_append_text(struct buffer *buffer, struct text text) {
+    buffer_append(buffer, text.data, text.size);
+}
+
 [[gnu::format(printf, 2, 3)]] void buffer_printf(struct buffer *buffer, const char *format, ...);
 
 /* Room for `size` more bytes at the returned place, to be claimed with buffer_claim(). NULL if that fails. */

@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 struct json *json_parse(struct text document, char problem[JSON_PROBLEM_BYTES]) {
     json_error_t error;
@@ -60,30 +61,53 @@ struct text json_as_string(const struct json *value) {
     return (struct text){json_string_value(jansson(value)), json_string_length(jansson(value))};
 }
 
-void json_write_string(struct buffer *out, struct text string) {
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Has one of the eight bytes to be escaped: a control character, a quote or a backslash? May say so of others, too. */
+static bool may_need_escape(uint64_t word) {
+    uint64_t control = (word - EACH(0x20)) & ~word;
+    uint64_t quote = (word ^ EACH('"')) - EACH(1), backslash = (word ^ EACH('\\')) - EACH(1);
+    return ((control | (quote & ~(word ^ EACH('"'))) | (backslash & ~(word ^ EACH('\\')))) & EACH(0x80)) != 0;
+}
+
+static const char *end_of_plain(const char *at, const char *end) {
+    uint64_t word;
+    while ((size_t)(end - at) >= sizeof word) {
+        memcpy(&word, at, sizeof word);
+        if (may_need_escape(word))
+            break;
+        at += sizeof word;
+    }
+    while (at < end && (unsigned char)*at >= ' ' && *at != '"' && *at != '\\')
+        at++;
+    return at;
+}
+
+/* Write the escape of one byte; returns its length. */
+static size_t escape(unsigned char c, char out[6]) {
     static const char digits[] = "0123456789abcdef";
+    const char *at = strchr("\"\"\\\\\nn\rr\tt", c); /* pairs of a byte and its letter */
+    out[0] = '\\';
+    if (at != NULL && c != '\0') {
+        out[1] = at[1];
+        return 2;
+    }
+    memcpy(out + 1, "u00", 3);
+    out[4] = digits[c >> 4];
+    out[5] = digits[c & 15];
+    return 6;
+}
+
+void json_write_string(struct buffer *out, struct text string) {
     const char *at = string.data, *end = at + string.size;
+    char escaped[6];
     buffer_append(out, "\"", 1);
     while (at < end) {
         const char *plain = at;
-        while (at < end && (unsigned char)*at >= ' ' && *at != '"' && *at != '\\')
-            at++;
-        if (at > plain)
-            buffer_append(out, plain, (size_t)(at - plain));
-        if (at == end)
-            break;
-        unsigned char c = (unsigned char)*at++;
-        char escape[6] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
-        size_t size = 2;
-        switch (c) {
-        case '"':
-        case '\\': escape[1] = (char)c; break;
-        case '\n': escape[1] = 'n'; break;
-        case '\r': escape[1] = 'r'; break;
-        case '\t': escape[1] = 't'; break;
-        default: size = sizeof escape;
-        }
-        buffer_append(out, escape, size);
+        at = end_of_plain(at, end);
+        buffer_append(out, plain, (size_t)(at - plain));
+        if (at < end)
+            buffer_append(out, escaped, escape((unsigned char)*at++, escaped));
     }
     buffer_append(out, "\"", 1);
 }
