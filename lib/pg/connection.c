@@ -74,8 +74,9 @@ static PGconn *start(const char *connection, const char *application, int64_t st
         else
             keyword(&keywords, option->keyword, option->val);
     }
-    buffer_printf(&session, "-c TimeZone=UTC -c statement_timeout=%lld %s", (long long)(statement_timeout_us / US_PER_MS),
-                  own_options != NULL ? own_options : "");
+    /* A generic plan is made once; a plan for each call would cost more than our short statements themselves. */
+    buffer_printf(&session, "-c TimeZone=UTC -c statement_timeout=%lld %s %s", (long long)(statement_timeout_us / US_PER_MS),
+                  blocking ? "" : "-c plan_cache_mode=force_generic_plan", own_options != NULL ? own_options : "");
     buffer_append(&session, "", 1);
     if (buffer_ok(&session)) {
         keyword(&keywords, "client_encoding", "UTF8");

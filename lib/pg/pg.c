@@ -437,7 +437,8 @@ void pg_close(struct pg *pg) {
     for (unsigned i = 0; i < pg->session_count; i++)
         fail_all(&pg->sessions[i].sent, PG_UNAVAILABLE, "the program is ending");
     fail_all(&pg->waiting, PG_UNAVAILABLE, "the program is ending");
-    fail_all(&pg->failed, PG_UNAVAILABLE, "the program is ending");
+    while (pg->failed.count > 0) /* an owner that is told may ask anew, in vain */
+        fail_all(&pg->failed, PG_UNAVAILABLE, "the program is ending");
     loop_timer_clear(&pg->failed_timer);
     free(pg->connection);
     free(pg->application);
