@@ -25,28 +25,51 @@ static char *put_digits(char *at, unsigned value, int count) {
     return at + count;
 }
 
+struct date {
+    unsigned year, month, day;
+};
+
+/*
+ * The date of a day since 1970-01-01, from year 0 on. Years are counted from March, so that the leap day is their last;
+ * 400 of them, an era, have 146097 days.
+ */
+static struct date date_of(int64_t days) {
+    unsigned shifted = (unsigned)(days + 719468 + 146097); /* since 1 March of the year -400 */
+    unsigned era = shifted / 146097, day_of_era = shifted % 146097;
+    unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    unsigned month = (5 * day_of_year + 2) / 153; /* 0 is March */
+    struct date date = {.day = day_of_year - (153 * month + 2) / 5 + 1, .month = month < 10 ? month + 3 : month - 9};
+    date.year = year_of_era + 400 * era - 400 + (date.month <= 2);
+    return date;
+}
+
 /* By hand, since pages are full of times and printf would be a seventh of the gateway's work. */
 void rfc3339_format(int64_t time_us, char out[RFC3339_BYTES]) {
     time_us = time_us < YEAR_0000_US ? YEAR_0000_US : time_us > YEAR_9999_US ? YEAR_9999_US : time_us;
     int64_t fraction = time_us % US_PER_S;
-    time_t seconds = (time_t)(time_us / US_PER_S);
+    int64_t seconds = time_us / US_PER_S;
     if (fraction < 0) {
         fraction += US_PER_S;
         seconds--;
     }
-    struct tm tm;
-    (void)gmtime_r(&seconds, &tm);
-    char *at = put_digits(out, (unsigned)(tm.tm_year + 1900), 4);
+    int64_t days = seconds / 86400, second = seconds % 86400;
+    if (second < 0) {
+        second += 86400;
+        days--;
+    }
+    struct date date = date_of(days);
+    char *at = put_digits(out, date.year, 4);
     *at++ = '-';
-    at = put_digits(at, (unsigned)(tm.tm_mon + 1), 2);
+    at = put_digits(at, date.month, 2);
     *at++ = '-';
-    at = put_digits(at, (unsigned)tm.tm_mday, 2);
+    at = put_digits(at, date.day, 2);
     *at++ = 'T';
-    at = put_digits(at, (unsigned)tm.tm_hour, 2);
+    at = put_digits(at, (unsigned)(second / 3600), 2);
     *at++ = ':';
-    at = put_digits(at, (unsigned)tm.tm_min, 2);
+    at = put_digits(at, (unsigned)(second / 60 % 60), 2);
     *at++ = ':';
-    at = put_digits(at, (unsigned)tm.tm_sec, 2);
+    at = put_digits(at, (unsigned)(second % 60), 2);
     *at++ = '.';
     at = put_digits(at, (unsigned)fraction, 6);
     *at++ = 'Z';
