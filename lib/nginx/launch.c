@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,8 +53,12 @@ static void render_main(const struct launch *launch, const char *module_path, co
     const char *level = strcmp(launch->log_level, "debug") == 0 ? "info" : "error";
     buffer_printf(out, "load_module %s;\ndaemon off;\nworker_processes %u;\npid %s/nginx.pid;\nerror_log stderr %s;\n",
                   module_path, launch->workers, launch->directory, level);
-    if (account != NULL)
-        buffer_printf(out, "user %s;\n", account);
+    if (account != NULL) {
+        /* nginx would take a group of the account's name, which some accounts do not have. */
+        const struct passwd *entry = getpwnam(account);
+        const struct group *group = entry != NULL ? getgrgid(entry->pw_gid) : NULL;
+        buffer_printf(out, "user %s %s;\n", account, group != NULL ? group->gr_name : account);
+    }
     for (size_t i = 0; i < setting_count; i++) {
         buffer_printf(out, "env %s;\n", setting_table[i].variable);
         if (setting_table[i].older_variable != NULL)
