@@ -9,6 +9,7 @@
 
 #define FILE_MODE 0600
 #define DIRECTORY_MODE 0700
+#define PARENT_MODE 0755
 
 static bool may(const struct disk *disk, const char *call) {
     if (disk->step == NULL || disk->step(disk->context, call))
@@ -17,7 +18,7 @@ static bool may(const struct disk *disk, const char *call) {
     return false;
 }
 
-/* mkdir -p: every directory above the last one may be missing. */
+/* mkdir -p: every directory above the last one may be missing; unlike that one, they are not ours alone. */
 static bool make_parents(const char *directory) {
     char path[DISK_PATH_BYTES];
     if ((size_t)snprintf(path, sizeof path, "%s", directory) >= sizeof path) {
@@ -27,7 +28,7 @@ static bool make_parents(const char *directory) {
     for (char *slash = path; slash != NULL; slash = strchr(slash + 1, '/')) {
         if (slash != path && slash[0] == '/') {
             *slash = '\0';
-            if (mkdir(path, DIRECTORY_MODE) != 0 && errno != EEXIST)
+            if (mkdir(path, PARENT_MODE) != 0 && errno != EEXIST)
                 return false;
             *slash = '/';
         }
