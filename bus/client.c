@@ -10,6 +10,7 @@
 #include "bus/heartbeat.h"
 #include "bus/socket.h"
 
+#define WORK_ID_BITS 48         /* of a work id; the bits above say which registration it belongs to */
 #define KEPT_BYTES (256 * 1024) /* memory that the output keeps after a burst */
 
 enum link_state {
@@ -52,6 +53,7 @@ struct bus_client {
     struct pending *failed;  /* those of them that failed at once */
     struct timers timers;
     uint64_t last_id;
+    uint64_t registration; /* counts them; work of an earlier one is void, whoever still works on it */
     struct buffer output;
     struct bus_frame *frames; /* of this turn */
     size_t frame_count, frame_capacity;
@@ -154,6 +156,7 @@ bool bus_client_connected(const struct bus_client *client) {
 /* The broker is gone, or has forgotten us: nothing of before counts any more. */
 static void link_lost(struct bus_client *client, enum link_state now) {
     client->link = now;
+    client->registration++;
     client->drained = client->draining;
     if (client->heartbeat != NULL)
         heartbeat_enable(client->heartbeat, false);
@@ -214,17 +217,22 @@ static void arrived(struct bus_client *client, const struct wire_ask *header, st
     client->arrivals[client->arrival_count++] = (struct arrival){.header = *header, .body = body};
 }
 
+/* The broker numbers the asks of its life from 1; a registration makes the numbers ours. */
+static uint64_t work_id(const struct bus_client *client, uint64_t ask_id) {
+    return (client->registration & UINT16_MAX) << WORK_ID_BITS | (ask_id & ((UINT64_C(1) << WORK_ID_BITS) - 1));
+}
+
 /* The work is not begun if it still lies here; otherwise whoever has it is told. */
 static void cancelled(struct bus_client *client, uint64_t id) {
     for (size_t i = 0; i < client->arrival_count; i++) {
         if (client->arrivals[i].header.id == id && !client->arrivals[i].is_void) {
             client->arrivals[i].is_void = true;
-            bus_client_answer(client, id, ERROR_cancelled, (struct text){0}, (struct text){0}, 0);
+            bus_client_answer(client, work_id(client, id), ERROR_cancelled, (struct text){0}, (struct text){0}, 0);
             return;
         }
     }
     if (client->options.cancel != NULL)
-        client->options.cancel(client->options.context, id);
+        client->options.cancel(client->options.context, work_id(client, id));
 }
 
 static void receive_item(struct bus_client *client, const struct wire_item *item, int64_t now_us) {
@@ -288,7 +296,7 @@ static void begin_work(struct bus_client *client, int64_t now_us) {
         if (arrival->is_void)
             continue;
         struct bus_work work = {
-            .id = header->id,
+            .id = work_id(client, header->id),
             .message = (unsigned)header->message,
             .attempt = (unsigned)header->attempt,
             .deadline_us = now_us + (int64_t)header->remaining_us,
@@ -453,9 +461,9 @@ void bus_client_cancel(struct bus_client *client, uint64_t id) {
 
 void bus_client_answer(struct bus_client *client, uint64_t id, enum error error, struct text detail, struct text body,
                        int64_t service_us) {
-    struct wire_reply reply = {.id = id, .error = (uint64_t)error, .service_us = (uint64_t)(service_us > 0 ? service_us : 0)};
-    if (client->link != LINK_WELCOME)
-        return; /* whoever asked has been told */
+    struct wire_reply reply = {.id = id & ((UINT64_C(1) << WORK_ID_BITS) - 1), .error = (uint64_t)error, .service_us = (uint64_t)(service_us > 0 ? service_us : 0)};
+    if (client->link != LINK_WELCOME || id >> WORK_ID_BITS != (client->registration & UINT16_MAX))
+        return; /* whoever asked has been told, by the broker's loss or by the broker */
     if (error != OK) {
         body = (struct text){0};
         reply.detail = (struct text){detail.size > 0 ? detail.data : NULL, detail.size > LIMIT_DETAIL_BYTES ? LIMIT_DETAIL_BYTES : detail.size};

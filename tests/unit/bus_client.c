@@ -234,6 +234,28 @@ static void test_killed_broker_fails_asks_at_once_and_service_resumes(void **sta
     wait_for_service(fixture);
 }
 
+/* Work of before the loss is answered to nobody: it must not give the new registration credit that it never took. */
+static void test_answer_to_a_lost_broker_is_void(void **state) {
+    struct fixture *fixture = *state;
+    struct outcome outcomes[4];
+    fixture->answers = false;
+    (void)ask(fixture, &outcomes[0], 30 * US_PER_S);
+    wait_for(fixture, fixture->kept_count == 1);
+    stop_broker(fixture, SIGKILL);
+    wait_for(fixture, outcomes[0].is_over);
+    start_broker(fixture);
+    wait_for_service(fixture);
+    for (size_t i = 1; i < 4; i++)
+        (void)ask(fixture, &outcomes[i], 30 * US_PER_S);
+    wait_for(fixture, fixture->kept_count == 3); /* a credit of two */
+    bus_client_answer(fixture->worker, fixture->kept[0], OK, (struct text){0}, TEXT("old"), 1);
+    for (int i = 0; i < 20; i++)
+        turn(fixture);
+    assert_int_equal(fixture->kept_count, 3);
+    for (size_t i = 1; i < 4; i++)
+        assert_false(outcomes[i].is_over);
+}
+
 static void test_stopped_broker_is_noticed(void **state) {
     struct fixture *fixture = *state;
     struct outcome outcome;
@@ -294,6 +316,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_credit_queue_and_busy, begin, end),
         cmocka_unit_test_setup_teardown(test_cancel_by_the_caller, begin, end),
         cmocka_unit_test_setup_teardown(test_killed_broker_fails_asks_at_once_and_service_resumes, begin, end),
+        cmocka_unit_test_setup_teardown(test_answer_to_a_lost_broker_is_void, begin, end),
         cmocka_unit_test_setup_teardown(test_stopped_broker_is_noticed, begin, end),
         cmocka_unit_test_setup_teardown(test_closed_worker_fails_its_asks_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_drain, begin, end),
