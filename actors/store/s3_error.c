@@ -50,7 +50,9 @@ void s3_error_write(enum s3_error error, struct text resource, struct text reque
         xml_write_text(resource, out);
         buffer_append_text(out, TEXT("</Resource>"));
     }
-    buffer_printf(out, "<RequestId>%.*s</RequestId></Error>\n", TEXT_ARGUMENTS(request_id));
+    if (request_id.size > 0)
+        buffer_printf(out, "<RequestId>%.*s</RequestId>", TEXT_ARGUMENTS(request_id));
+    buffer_append_text(out, TEXT("</Error>\n"));
 }
 
 void xml_write_text(struct text text, struct buffer *out) {
