@@ -107,8 +107,11 @@ bool answer_header(ngx_http_request_t *http, const char *name, struct text value
 /* Send status, headers and body, which is copied. Returns what ngx_http_finalize_request() takes. */
 static ngx_int_t send_answer(ngx_http_request_t *http, int status, const char *type, struct text body) {
     http->headers_out.status = (ngx_uint_t)status;
-    if (http->err_status != 0)
-        http->err_status = (ngx_uint_t)status; /* nginx would send this instead */
+    http->err_status = 0; /* nginx would send this instead */
+    if (status == 417)
+        http->headers_out.status_line = (ngx_str_t)ngx_string("417 Expectation Failed"); /* nginx has no words for these two */
+    if (status == 431)
+        http->headers_out.status_line = (ngx_str_t)ngx_string("431 Request Header Fields Too Large");
     http->headers_out.content_length_n = (off_t)body.size;
     if (status == 204) {
         http->headers_out.content_length_n = -1;
@@ -201,6 +204,17 @@ static void asked(struct nginx_ask *ask, const struct bus_outcome *outcome) {
            outcome->error == OK ? send_reply(request, outcome->body) : send_error(request, outcome->error, outcome->detail));
 }
 
+/* See the client go away while we wait; it may have closed together with what it sent. */
+static void watch_client(ngx_http_request_t *http) {
+    ngx_event_t *read = http->connection->read;
+    if (http->discard_body)
+        return; /* nginx is reading */
+    http->read_event_handler = ngx_http_test_reading;
+    if (read->pending_eof) {
+        ngx_post_event(read, &ngx_posted_events);
+    }
+}
+
 static void ask_bus(struct request *request, unsigned message, const void *record,
                     void (*done)(struct nginx_ask *ask, const struct bus_outcome *outcome)) {
     struct bus_ask bus_ask = {
@@ -216,8 +230,7 @@ static void ask_bus(struct request *request, unsigned message, const void *recor
     metrics_add(&request->gateway->worker->in_flight, 1);
     request->ask.done = done;
     nginx_bus_ask(request->gateway->bus, &request->ask, &bus_ask);
-    if (!request->http->discard_body)
-        request->http->read_event_handler = ngx_http_test_reading; /* see the client go away */
+    watch_client(request->http);
 }
 
 /* Turn the request into its message and ask. NGX_DONE: it waits. `body` is absent unless the route takes one. */
