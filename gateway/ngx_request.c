@@ -95,7 +95,8 @@ bool answer_header(ngx_http_request_t *http, const char *name, struct text value
             line->hash = 0; /* nginx leaves it out */
         return false;
     }
-    (void)ngx_cpymem(copy, value.data, value.size);
+    if (value.size > 0)
+        (void)ngx_cpymem(copy, value.data, value.size);
     *line = (ngx_table_elt_t){
         .hash = 1,
         .key = {strlen(name), (u_char *)(uintptr_t)name},
@@ -273,6 +274,8 @@ static bool gather_body(ngx_http_request_t *http, struct text *ret_body) {
         return false;
     for (const ngx_chain_t *link = chain; link != NULL; link = link->next) {
         size_t part = (size_t)ngx_buf_size(link->buf);
+        if (part == 0)
+            continue; /* the end of a chunked body, which points nowhere */
         if (!link->buf->in_file)
             end = ngx_cpymem(end, link->buf->pos, part);
         else if (ngx_read_file(link->buf->file, end, part, link->buf->file_pos) == (ssize_t)part)
