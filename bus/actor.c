@@ -67,7 +67,7 @@ static void answer(struct ask *ask, enum error error, struct text detail, struct
 void ask_fail(struct ask *ask, enum error error, const char *detail) {
     char request_id[REQUEST_ID_BYTES];
     (void)!text_copy(ask->request_id, request_id, sizeof request_id);
-    if (error_describe(error)->http_status >= 500)
+    if (error_describe(error)->http_status >= 500 && error != ERROR_busy) /* overload must not flood the log, too */
         log_event(LOG_LEVEL_WARN, "failed", "message", ask->message->name, "error", error_describe(error)->name, "detail", detail,
                   "request_id", request_id, NULL);
     answer(ask, error, text_from(detail), (struct text){0});
