@@ -25,6 +25,8 @@ bool answer_header(ngx_http_request_t *http, const char *name, struct text value
 }
 
 static void set_status(ngx_http_request_t *http, int status) {
+    /* Conditions are judged by us alone: nginx's filter would take the If-None-Match of a PUT for a GET's. */
+    http->disable_not_modified = 1;
     http->headers_out.status = (ngx_uint_t)status;
     if (http->err_status != 0)
         http->err_status = (ngx_uint_t)status; /* nginx would send this instead */
@@ -147,9 +149,6 @@ static bool add_validators(ngx_http_request_t *http, const struct object *object
     char etag[OBJECT_ETAG_BYTES + 2];
     (void)snprintf(etag, sizeof etag, "\"%s\"", object->etag);
     http->headers_out.last_modified_time = (time_t)(object->modified_us / US_PER_S);
-    /* Ours have judged conditions and ranges: nginx's own filters for them keep out. */
-    http->disable_not_modified = 1;
-    http->allow_ranges = 0;
     return answer_header(http, "ETag", text_from(etag)) && answer_header(http, "Accept-Ranges", TEXT("bytes"));
 }
 
