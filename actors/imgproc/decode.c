@@ -53,11 +53,6 @@ void decode_thread_end(void) {
     vips_thread_shutdown();
 }
 
-void decode_result_free(struct decode_result *result) {
-    free(result->jpeg);
-    result->jpeg = NULL;
-}
-
 static bool starts_with(struct text image, const char *magic, size_t size) {
     return image.size >= size && memcmp(image.data, magic, size) == 0;
 }

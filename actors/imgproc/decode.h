@@ -8,6 +8,8 @@
 #ifndef PIXBUS_IMGPROC_DECODE_H
 #define PIXBUS_IMGPROC_DECODE_H
 
+#include <stdlib.h>
+
 #include "base/limits.h"
 #include "base/text.h"
 
@@ -38,6 +40,9 @@ void decode_thumbnail(struct text image, const struct decode_limits *limits, str
 void decode_thread_end(void);
 
 /* Takes a zeroed result. */
-void decode_result_free(struct decode_result *result);
+static inline void decode_result_free(struct decode_result *result) {
+    free(result->jpeg);
+    result->jpeg = NULL;
+}
 
 #endif
