@@ -52,7 +52,8 @@ static enum migrate_outcome compare(struct pg_session *session, unsigned *ret_co
             buffer_printf(problem, "the database's record of migrations lacks number %zu: restore a backup of it", i + 1);
             outcome = MIGRATE_CHANGED;
         } else if (strcmp(pg_rows_value(rows, i, 2), migration_table[i].checksum) != 0) {
-            buffer_printf(problem, "migration %s (%s) was applied in another form than this program has it: run the version that did",
+            buffer_printf(problem,
+                          "migration %s (%s) was applied in another form than this program has it: run the version that did",
                           version, name);
             outcome = MIGRATE_CHANGED;
         }

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/random.h"
 
-#define AT_A_TIME 16 /* deletions under way */
+#define AT_A_TIME 16                       /* deletions under way */
 #define OBJECT_DEADLINE_US (20 * US_PER_S) /* well within the time of a claim, see STATEMENT_OUTBOX_CLAIM */
 #define LOOK_AGAIN_US (10 * US_PER_S)      /* give or take a fifth: for retries that are due, and for what others left */
 
@@ -60,7 +60,8 @@ static void object_deleted(void *context, struct s3_result *result) {
     bool good = result->outcome == S3_OK || result->outcome == S3_MISSING;
     struct text reason = text_from(result->detail);
     if (!good)
-        log_event(LOG_LEVEL_WARN, "object_not_deleted", "outcome", s3_outcome_name(result->outcome), "reason", result->detail, NULL);
+        log_event(LOG_LEVEL_WARN, "object_not_deleted", "outcome", s3_outcome_name(result->outcome), "reason", result->detail,
+                  NULL);
     deletion_end(deletion, good, text_is_utf8(reason) ? reason : text_from(s3_outcome_name(result->outcome)));
 }
 

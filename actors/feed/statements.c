@@ -3,8 +3,8 @@
 #include "base/log.h"
 
 /* The order is item_row_read()'s. Adopted captions have any length; what is sent is bounded. */
-#define ITEM_COLUMNS                                                                                                       \
-    "id, left(caption, 8192), created_by, image_id, created_at, updated_at, "                                              \
+#define ITEM_COLUMNS                                                          \
+    "id, left(caption, 8192), created_by, image_id, created_at, updated_at, " \
     "case state when 'pending' then 1 when 'ready' then 2 else 3 end, left(reject_reason, 200), width, height, owner_exact"
 
 static_assert(LIMIT_CAPTION_BYTES == 8192 && LIMIT_REASON_BYTES == 200, "the item columns are cut at the limits");
@@ -16,21 +16,20 @@ static_assert(ITEM_PENDING == 1 && ITEM_READY == 2 && ITEM_REJECTED == 3, "the i
 #define NOW "(now() at time zone 'utc')"
 
 /* One range of one index, from the place behind the last item of the page before. */
-#define PAGE(condition)                                                                                                    \
-    "select " ITEM_COLUMNS " from feeditems where " condition "(updated_at, id) < ($1, $2) "                               \
+#define PAGE(condition)                                                                      \
+    "select " ITEM_COLUMNS " from feeditems where " condition "(updated_at, id) < ($1, $2) " \
     "order by updated_at desc, id desc limit $3"
-#define PAGE_PARAMETERS                                                                                                    \
-    .parameter_count = 3, .parameters = {PG_TIMESTAMP, PG_INT4, PG_INT8}
+#define PAGE_PARAMETERS .parameter_count = 3, .parameters = {PG_TIMESTAMP, PG_INT4, PG_INT8}
 
 /*
  * The items that have image $1, locked, with whether an event of sequencer $2 is at least as new as their last one. An
  * event without a sequencer cannot be ordered, and counts.
  */
-#define IMAGE_ITEMS                                                                                                        \
-    "with target as (select id, $2 is null or sequencer is null or $2 >= sequencer as newest "                             \
+#define IMAGE_ITEMS                                                                            \
+    "with target as (select id, $2 is null or sequencer is null or $2 >= sequencer as newest " \
     "from feeditems where image_id = $1 for update), "
-#define IMAGE_ITEMS_END                                                                                                    \
-    "sequencer = coalesce($2, f.sequencer) from target where f.id = target.id and target.newest) "                         \
+#define IMAGE_ITEMS_END                                                                            \
+    "sequencer = coalesce($2, f.sequencer) from target where f.id = target.id and target.newest) " \
     "select count(*)::int4 from target"
 
 const struct pg_statement feed_statements[STATEMENT_COUNT] = {
@@ -56,16 +55,18 @@ const struct pg_statement feed_statements[STATEMENT_COUNT] = {
                           .parameters = {PG_INT4, PG_TEXT, PG_TEXT}},
     /* Adopted items may share an image: the last one takes it along. */
     [STATEMENT_DELETE] = {.name = "feed_delete",
-                          .sql = "with gone as (delete from feeditems where id = $1 and " OWNED_BY("$2") " returning id, image_id), "
-                                 "queued as (insert into object_deletions (bucket, object_key) "
-                                 "select bucket, gone.image_id from gone cross join (values ($3), ($4)) as objects (bucket) "
-                                 "where not exists (select from feeditems other "
-                                 "where other.image_id = gone.image_id and other.id <> gone.id)) "
-                                 "select id from gone",
+                          .sql = "with gone as (delete from feeditems where id = $1 and " OWNED_BY(
+                              "$2") " returning id, image_id), "
+                                    "queued as (insert into object_deletions (bucket, object_key) "
+                                    "select bucket, gone.image_id from gone cross join (values ($3), ($4)) as objects (bucket) "
+                                    "where not exists (select from feeditems other "
+                                    "where other.image_id = gone.image_id and other.id <> gone.id)) "
+                                    "select id from gone",
                           .parameter_count = 4,
                           .parameters = {PG_INT4, PG_TEXT, PG_TEXT, PG_TEXT}},
     [STATEMENT_SIGN] = {.name = "feed_sign",
-                        .sql = "select image_id from feeditems where image_id = $1 and state = 'pending' and " OWNED_BY("$2") " limit 1",
+                        .sql = "select image_id from feeditems where image_id = $1 and state = 'pending' and " OWNED_BY(
+                            "$2") " limit 1",
                         .parameter_count = 2,
                         .parameters = {PG_TEXT, PG_TEXT}},
     [STATEMENT_IMAGE_STATUS] = {.name = "feed_image_status",
@@ -88,7 +89,8 @@ const struct pg_statement feed_statements[STATEMENT_COUNT] = {
      * that dies with claims only delays them.
      */
     [STATEMENT_OUTBOX_CLAIM] = {.name = "feed_outbox_claim",
-                                .sql = "update object_deletions set attempts = attempts + 1, due_at = " NOW " + interval '60 seconds' "
+                                .sql = "update object_deletions set attempts = attempts + 1, due_at = " NOW
+                                       " + interval '60 seconds' "
                                        "where id in (select id from object_deletions where due_at <= " NOW " "
                                        "order by due_at limit $1 for update skip locked) returning id, bucket, object_key",
                                 .parameter_count = 1,
@@ -98,25 +100,22 @@ const struct pg_statement feed_statements[STATEMENT_COUNT] = {
                                .parameter_count = 1,
                                .parameters = {PG_INT8}},
     /* 1 s, 2 s, 4 s … up to about 10 minutes, each give or take a quarter. */
-    [STATEMENT_OUTBOX_FAILED] = {.name = "feed_outbox_failed",
-                                 .sql = "update object_deletions set last_error = $2, due_at = " NOW " + "
-                                        "interval '1 second' * (least(power(2, least(attempts, 10) - 1), 600) * (0.75 + random() / 2)) "
-                                        "where id = $1",
-                                 .parameter_count = 2,
-                                 .parameters = {PG_INT8, PG_TEXT}},
+    [STATEMENT_OUTBOX_FAILED] =
+        {.name = "feed_outbox_failed",
+         .sql = "update object_deletions set last_error = $2, due_at = " NOW " + "
+                "interval '1 second' * (least(power(2, least(attempts, 10) - 1), 600) * (0.75 + random() / 2)) "
+                "where id = $1",
+         .parameter_count = 2,
+         .parameters = {PG_INT8, PG_TEXT}},
 };
 
 enum error statement_error(const struct pg_result *result) {
     switch (result->outcome) {
-    case PG_OK:
-        return OK;
+    case PG_OK: return OK;
     case PG_UNAVAILABLE:
-    case PG_TIMEOUT:
-        return ERROR_database_unavailable;
-    case PG_BUSY:
-        return ERROR_busy;
-    case PG_REFUSED:
-        break;
+    case PG_TIMEOUT: return ERROR_database_unavailable;
+    case PG_BUSY: return ERROR_busy;
+    case PG_REFUSED: break;
     }
     log_event(LOG_LEVEL_ERROR, "query_refused", "sqlstate", result->sqlstate, "reason", result->message, NULL);
     return ERROR_internal;

@@ -116,16 +116,13 @@ enum pg_step pg_connection_poll(struct pg_connection *connection) {
     if (PQstatus(connection->conn) == CONNECTION_BAD)
         return PG_STEP_FAILED;
     switch (PQconnectPoll(connection->conn)) {
-    case PGRES_POLLING_READING:
-        return PG_STEP_READ;
-    case PGRES_POLLING_WRITING:
-        return PG_STEP_WRITE;
+    case PGRES_POLLING_READING: return PG_STEP_READ;
+    case PGRES_POLLING_WRITING: return PG_STEP_WRITE;
     case PGRES_POLLING_OK:
         return PQsetnonblocking(connection->conn, 1) == 0 && PQenterPipelineMode(connection->conn) == 1 ? PG_STEP_CONNECTED
                                                                                                         : PG_STEP_FAILED;
     case PGRES_POLLING_FAILED:
-    case PGRES_POLLING_ACTIVE:
-        break;
+    case PGRES_POLLING_ACTIVE: break;
     }
     return PG_STEP_FAILED;
 }
@@ -140,7 +137,8 @@ bool pg_connection_prepare(struct pg_connection *connection, const struct pg_sta
         assert(statements[i].parameter_count <= PG_PARAMETERS_MAX);
         for (unsigned p = 0; p < statements[i].parameter_count; p++)
             types[p] = pg_type_oid(statements[i].parameters[p]);
-        if (PQsendPrepare(connection->conn, statements[i].name, statements[i].sql, (int)statements[i].parameter_count, types) != 1)
+        if (PQsendPrepare(connection->conn, statements[i].name, statements[i].sql, (int)statements[i].parameter_count, types) !=
+            1)
             return false;
     }
     return PQpipelineSync(connection->conn) == 1;

@@ -9,7 +9,7 @@
 #include "pg/connection.h"
 
 #define SESSIONS_MAX 64
-#define PIPELINE_DEPTH 128       /* queries under way on one session; more wait for whichever session is free first */
+#define PIPELINE_DEPTH 128 /* queries under way on one session; more wait for whichever session is free first */
 #define RETRY_FIRST_US (50 * US_PER_MS)
 #define RETRY_MAX_US (2 * US_PER_S)
 #define STALL_GRACE_US (200 * US_PER_MS) /* the server's statement_timeout answers before this is over, if the server lives */
@@ -27,7 +27,7 @@ struct query {
     struct pg *pg;
     struct session *session; /* that it was sent on; NULL while it waits */
     unsigned statement;
-    bool over; /* `done` was called; it only stands for the answer that is still to come */
+    bool over;            /* `done` was called; it only stands for the answer that is still to come */
     enum pg_outcome fate; /* of one that failed at once: what its owner is told in the next turn */
     const char *why;
     struct pg_parameters parameters;
@@ -245,14 +245,9 @@ static void session_break(struct session *session) {
 /* False: the connection is lost. */
 static bool session_flush(struct session *session) {
     switch (pg_connection_flush(session->connection)) {
-    case PG_FLUSH_DONE:
-        loop_watch_change(&session->watch, LOOP_READ);
-        return true;
-    case PG_FLUSH_MORE:
-        loop_watch_change(&session->watch, LOOP_READ | LOOP_WRITE);
-        return true;
-    case PG_FLUSH_LOST:
-        break;
+    case PG_FLUSH_DONE: loop_watch_change(&session->watch, LOOP_READ); return true;
+    case PG_FLUSH_MORE: loop_watch_change(&session->watch, LOOP_READ | LOOP_WRITE); return true;
+    case PG_FLUSH_LOST: break;
     }
     return false;
 }
@@ -330,19 +325,14 @@ static void session_step(struct session *session) {
     enum pg_step step = pg_connection_poll(session->connection);
     bool good = false;
     switch (step) {
-    case PG_STEP_READ:
-        good = session_watch(session, LOOP_READ);
-        break;
-    case PG_STEP_WRITE:
-        good = session_watch(session, LOOP_WRITE);
-        break;
+    case PG_STEP_READ: good = session_watch(session, LOOP_READ); break;
+    case PG_STEP_WRITE: good = session_watch(session, LOOP_WRITE); break;
     case PG_STEP_CONNECTED:
         session->state = SESSION_PREPARING;
         good = session_watch(session, LOOP_READ | LOOP_WRITE) &&
                pg_connection_prepare(session->connection, session->pg->options.statements, session->pg->options.statement_count);
         break;
-    case PG_STEP_FAILED:
-        break;
+    case PG_STEP_FAILED: break;
     }
     if (!good)
         session_lose(session, pg_connection_problem(session->connection));
@@ -374,13 +364,9 @@ static void session_due(struct loop_timer *timer) {
     int64_t patience_us = session->pg->options.query_timeout_us + STALL_GRACE_US;
     int64_t silent_us = loop_now_us(session->pg->loop) - session->heard_us;
     switch (session->state) {
-    case SESSION_RESTING:
-        session_connect(session);
-        break;
+    case SESSION_RESTING: session_connect(session); break;
     case SESSION_CONNECTING:
-    case SESSION_PREPARING:
-        session_lose(session, "connecting to the database took too long");
-        break;
+    case SESSION_PREPARING: session_lose(session, "connecting to the database took too long"); break;
     case SESSION_READY:
         if (session->broken)
             session_lose(session, pg_connection_problem(session->connection));

@@ -71,23 +71,15 @@ static void put_value(struct buffer *out, const struct pg_value *value) {
         assert(value->number >= INT32_MIN && value->number <= INT32_MAX);
         put_int4(out, (int32_t)value->number);
         break;
-    case PG_INT8:
-        put_int8(out, value->number);
-        break;
+    case PG_INT8: put_int8(out, value->number); break;
     case PG_TIMESTAMP: {
         int64_t timestamp = pg_timestamp_from_us(value->number);
         put_int8(out, timestamp < TIMESTAMP_END || timestamp == INT64_MAX ? timestamp : INT64_MAX);
         break;
     }
-    case PG_BOOL:
-        buffer_append(out, value->number != 0 ? "\1" : "\0", 1);
-        break;
-    case PG_TEXT:
-        buffer_append_text(out, value->text);
-        break;
-    case PG_INT4_ARRAY:
-        put_int4_array(out, value->array.values, value->array.count);
-        break;
+    case PG_BOOL: buffer_append(out, value->number != 0 ? "\1" : "\0", 1); break;
+    case PG_TEXT: buffer_append_text(out, value->text); break;
+    case PG_INT4_ARRAY: put_int4_array(out, value->array.values, value->array.count); break;
     }
 }
 

@@ -347,9 +347,9 @@ static void refuses_who_and_what_it_must(void **state) {
 }
 
 /* 250 items, ten on each time stamp, so that page borders fall between equal ones. */
-#define MANY_ITEMS                                                                                                         \
-    "insert into feeditems (created_by, image_id, caption, created_at, updated_at, state) "                                \
-    "select 'bob@example.org', 'image' || n, 'item ' || n, '2026-01-01', timestamp '2026-01-01' + n / 10 * interval '1 s', "  \
+#define MANY_ITEMS                                                                                                           \
+    "insert into feeditems (created_by, image_id, caption, created_at, updated_at, state) "                                  \
+    "select 'bob@example.org', 'image' || n, 'item ' || n, '2026-01-01', timestamp '2026-01-01' + n / 10 * interval '1 s', " \
     "case n % 5 when 0 then 'pending' when 1 then 'rejected' else 'ready' end from generate_series(0, 249) n"
 
 static void pages_hold_each_item_once(void **state) {
@@ -416,8 +416,9 @@ static void pages_are_bounded_and_filtered(void **state) {
     assert_int_equal(page_size(&actor, (struct feed_list_request){.before = INT64_MAX - 1}), 20);
     assert_int_equal(page_size(&actor, (struct feed_list_request){.limit = 100, .state = FILTER_PENDING}), 50);
     assert_int_equal(page_size(&actor, (struct feed_list_request){.limit = 100, .state = FILTER_READY}), 100);
-    assert_int_equal(page_size(&actor, (struct feed_list_request){.limit = 100, .state = FILTER_READY, .before = first_us + 9 * US_PER_S}),
-                     54);
+    assert_int_equal(
+        page_size(&actor, (struct feed_list_request){.limit = 100, .state = FILTER_READY, .before = first_us + 9 * US_PER_S}),
+        54);
     close_actor(&actor);
 }
 
@@ -481,8 +482,10 @@ static void no_read_is_older_than_its_request(void **state) {
                            "select count(*) from pg_stat_activity where application_name = 'pixbus-feed' "
                            "and datname = current_database() and (state <> 'idle' or query_start < now() - interval '1 hour')",
                            answered_by_server, sizeof answered_by_server);
-        (void)snprintf(sql, sizeof sql, "insert into feeditems (created_by, image_id) values ('x', 'y'); "
-                                        "update feeditems set caption = 'after %u' where id = 1", i);
+        (void)snprintf(sql, sizeof sql,
+                       "insert into feeditems (created_by, image_id) values ('x', 'y'); "
+                       "update feeditems set caption = 'after %u' where id = 1",
+                       i);
         postgres_run(database, sql);
         struct answer *page_after = ask(&actor, MESSAGE_feed_list, nobody, &request);
         struct answer *item_after = ask(&actor, MESSAGE_feed_get, ann, &get);
@@ -504,8 +507,10 @@ static void no_read_is_older_than_its_request(void **state) {
 static void events_come_in_any_order(void **state) {
     struct actor actor;
     struct feed_image_request status = {.image_id = TEXT("picture"), .sequencer = TEXT("0055AED6")};
-    struct feed_image_ready_request ready = {.image_id = TEXT("picture"), .sequencer = TEXT("0055AED600"), .width = 10, .height = 20};
-    struct feed_image_rejected_request rejected = {.image_id = TEXT("picture"), .sequencer = TEXT("0055AED5"), .reason = TEXT("no image")};
+    struct feed_image_ready_request ready = {
+        .image_id = TEXT("picture"), .sequencer = TEXT("0055AED600"), .width = 10, .height = 20};
+    struct feed_image_rejected_request rejected = {
+        .image_id = TEXT("picture"), .sequencer = TEXT("0055AED5"), .reason = TEXT("no image")};
     (void)state;
     begin_test(&actor);
     assert_false(wanted(&actor, MESSAGE_feed_image_status, &status)); /* nobody's */
@@ -568,11 +573,14 @@ static void deletions_are_repeated_until_done(void **state) {
     (void)state;
     begin_test(&actor);
     storage.refuse = 3;
-    postgres_run(database, "insert into object_deletions (bucket, object_key) select 'media', 'k' || n from generate_series(1, 40) n");
+    postgres_run(database,
+                 "insert into object_deletions (bucket, object_key) select 'media', 'k' || n from generate_series(1, 40) n");
     struct feed *feed = actor.application;
     outbox_wake(feed->outbox);
     turn_until(&actor, "select count(*) from object_deletions", "3");
-    turn_until(&actor, "select count(*) from object_deletions where last_error = 'SlowDown' and attempts = 1 and due_at > created_at", "3");
+    turn_until(&actor,
+               "select count(*) from object_deletions where last_error = 'SlowDown' and attempts = 1 and due_at > created_at",
+               "3");
     assert_int_equal(storage.count, 37);
     postgres_run(database, "update object_deletions set due_at = created_at");
     outbox_wake(feed->outbox);
@@ -586,7 +594,8 @@ static void instances_share_the_deletions(void **state) {
     struct actor first, second;
     (void)state;
     begin_test(&first);
-    postgres_run(database, "insert into object_deletions (bucket, object_key) select 'media', 'k' || n from generate_series(1, 100) n");
+    postgres_run(database,
+                 "insert into object_deletions (bucket, object_key) select 'media', 'k' || n from generate_series(1, 100) n");
     open_actor(&second);
     storage.loop = first.loop; /* either loop may run the storage's answers */
     char left[16] = "";
@@ -647,7 +656,8 @@ static void closes_with_asks(void **state) {
     (void)state;
     begin_test(&actor);
     for (size_t i = 0; i < 6; i++) {
-        answers[i] = i % 2 == 0 ? ask(&actor, MESSAGE_feed_list, nobody, &list) : ask(&actor, MESSAGE_feed_thumbnail, nobody, &get);
+        answers[i] = i % 2 == 0 ? ask(&actor, MESSAGE_feed_list, nobody, &list)
+                                : ask(&actor, MESSAGE_feed_thumbnail, nobody, &get);
         if (i == 2)
             turn(&actor, 0);
     }

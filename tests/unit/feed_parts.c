@@ -15,7 +15,8 @@
 #include "base/limits.h"
 
 static void cursor_comes_back(void **state) {
-    static const struct cursor values[] = {{0, 1}, {INT64_MAX, INT32_MAX}, {INT64_MIN, INT32_MIN}, {INT64_C(1767319445678901), 42}};
+    static const struct cursor values[] = {
+        {0, 1}, {INT64_MAX, INT32_MAX}, {INT64_MIN, INT32_MIN}, {INT64_C(1767319445678901), 42}};
     struct cursors *cursors = cursors_new(TEXT("secret"));
     (void)state;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
@@ -166,9 +167,12 @@ static void other_urls(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cursor_comes_back),      cmocka_unit_test(cursor_of_others_is_refused),
-        cmocka_unit_test(sequencers_are_ordered), cmocka_unit_test(sequencers_that_are_none),
-        cmocka_unit_test(gets_are_stable_and_valid_long_enough), cmocka_unit_test(other_urls),
+        cmocka_unit_test(cursor_comes_back),
+        cmocka_unit_test(cursor_of_others_is_refused),
+        cmocka_unit_test(sequencers_are_ordered),
+        cmocka_unit_test(sequencers_that_are_none),
+        cmocka_unit_test(gets_are_stable_and_valid_long_enough),
+        cmocka_unit_test(other_urls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,8 +101,9 @@ static void load_old(const char *connection) {
     for (size_t i = 0; i < 3; i++) {
         char phc[PASSWORD_PHC_BYTES], sql[512];
         assert_true(password_hash(&cost, text_from(people[i][2]), phc));
-        (void)snprintf(sql, sizeof sql, "insert into users values (%s, '%s', '%s', '2020-05-0%s 12:00:00', '2020-06-01 12:00:00')",
-                       people[i][0], people[i][1], phc, people[i][0]);
+        (void)snprintf(sql, sizeof sql,
+                       "insert into users values (%s, '%s', '%s', '2020-05-0%s 12:00:00', '2020-06-01 12:00:00')", people[i][0],
+                       people[i][1], phc, people[i][0]);
         postgres_run(connection, sql);
     }
     postgres_run(connection, "insert into users (id, email) values (4, 'never@example.org'); select setval('users_id_seq', 4)");
@@ -110,8 +111,8 @@ static void load_old(const char *connection) {
 }
 
 #define OLD_USERS "select string_agg(id || email || coalesce(password_hash, '-'), ',' order by id) from users"
-#define OLD_ITEMS                                                                                                          \
-    "select md5(string_agg(id || created_by || image_id || coalesce(caption, '-') || created_at || updated_at, ',' order by id)) "   \
+#define OLD_ITEMS                                                                                                                  \
+    "select md5(string_agg(id || created_by || image_id || coalesce(caption, '-') || created_at || updated_at, ',' order by id)) " \
     "from feeditems"
 
 static void adopts_the_older_system(void **state) {
@@ -185,8 +186,8 @@ static void undoes_what_fails(void **state) {
     assert_int_equal(migrate(connection, &problem), MIGRATE_FAILED);
     assert_true(holds(&problem, "migration 3 (images)"));
     assert_value(connection, "select max(version) from pixbus_schema_migrations", "2");
-    assert_value(connection, "select count(*) from information_schema.columns where table_name = 'feeditems' and column_name = 'state'",
-                 "0");
+    assert_value(connection,
+                 "select count(*) from information_schema.columns where table_name = 'feeditems' and column_name = 'state'", "0");
     postgres_run(connection, "drop table feeditems_pending");
     assert_migrated(connection);
     buffer_free(&problem);
@@ -236,9 +237,12 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(builds_an_empty_database),    cmocka_unit_test(adopts_the_older_system),
-        cmocka_unit_test(keeps_addresses_that_differ_in_case), cmocka_unit_test(refuses_what_it_does_not_know),
-        cmocka_unit_test(undoes_what_fails),           cmocka_unit_test(several_at_once_do_it_once),
+        cmocka_unit_test(builds_an_empty_database),
+        cmocka_unit_test(adopts_the_older_system),
+        cmocka_unit_test(keeps_addresses_that_differ_in_case),
+        cmocka_unit_test(refuses_what_it_does_not_know),
+        cmocka_unit_test(undoes_what_fails),
+        cmocka_unit_test(several_at_once_do_it_once),
         cmocka_unit_test(says_that_nobody_answers),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -24,7 +24,10 @@ static const struct pg_statement statements[STATEMENTS] = {
               .sql = "select $1, $2, $3, $4, $5, cardinality($6), $6[2], 'infinity'::timestamp, 'v'::varchar",
               .parameter_count = 6,
               .parameters = {PG_INT4, PG_INT8, PG_TEXT, PG_TIMESTAMP, PG_BOOL, PG_INT4_ARRAY}},
-    [INSERT] = {.name = "insert", .sql = "insert into t (id) values ($1) returning id", .parameter_count = 1, .parameters = {PG_INT4}},
+    [INSERT] = {.name = "insert",
+                .sql = "insert into t (id) values ($1) returning id",
+                .parameter_count = 1,
+                .parameters = {PG_INT4}},
     [SLEEP] = {.name = "sleep",
                .sql = "select pg_sleep($1::integer / 1000.0)::text",
                .parameter_count = 1,
@@ -113,7 +116,10 @@ static void ask(struct fixture *fixture, struct answer *answer, unsigned stateme
     *answer = (struct answer){.fixture = fixture, .after_us = clock_monotonic_us()};
     fixture->left++;
     pg_query(fixture->pg, statement, &value, statements[statement].parameter_count, deadline_us,
-             statement == COUNT ? note_int8 : statement == INSERT ? note_int4 : note, answer);
+             statement == COUNT    ? note_int8
+             : statement == INSERT ? note_int4
+                                   : note,
+             answer);
     assert_int_equal(answer->times, 0);
 }
 
@@ -170,8 +176,11 @@ static void check_nulls(void *context, const struct pg_result *result) {
 static void carries_values(void **state) {
     static const int32_t numbers[] = {1, -2, 3};
     struct fixture fixture;
-    struct pg_value values[] = {pg_int4_value(INT32_MIN), pg_int8_value(INT64_MAX), pg_text_value(TEXT("gr\xc3\xbc\xc3\x9f")),
-                                pg_timestamp_value(INT64_C(1767319445678901)), {.type = PG_BOOL, .number = 1},
+    struct pg_value values[] = {pg_int4_value(INT32_MIN),
+                                pg_int8_value(INT64_MAX),
+                                pg_text_value(TEXT("gr\xc3\xbc\xc3\x9f")),
+                                pg_timestamp_value(INT64_C(1767319445678901)),
+                                {.type = PG_BOOL, .number = 1},
                                 pg_array_value(numbers, 3)};
     (void)state;
     open_pg(&fixture, 1, 10, 5000);
@@ -217,7 +226,7 @@ static void keeps_deadlines(void **state) {
     (void)state;
     open_pg(&fixture, 1, 10, 300);
     assert_int_equal(one(&fixture, COUNT, 0).outcome, PG_OK);
-    ask(&fixture, &slow, SLEEP, 5000, INT64_MAX);                                   /* longer than a query may take */
+    ask(&fixture, &slow, SLEEP, 5000, INT64_MAX);                           /* longer than a query may take */
     ask(&fixture, &hasty, COUNT, 0, clock_monotonic_us() + 50 * US_PER_MS); /* behind it, with less time */
     run(&fixture);
     assert_int_equal(hasty.outcome, PG_TIMEOUT);
@@ -379,11 +388,16 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_a_malformed_string),    cmocka_unit_test(carries_values),
-        cmocka_unit_test(an_error_stays_alone),          cmocka_unit_test(keeps_deadlines),
-        cmocka_unit_test(is_bounded),                    cmocka_unit_test(closes_with_queries_under_way),
-        cmocka_unit_test(waits_for_the_schema),          cmocka_unit_test(survives_restarts),
-        cmocka_unit_test(survives_the_end_of_a_session), cmocka_unit_test(survives_a_server_that_hangs),
+        cmocka_unit_test(refuses_a_malformed_string),
+        cmocka_unit_test(carries_values),
+        cmocka_unit_test(an_error_stays_alone),
+        cmocka_unit_test(keeps_deadlines),
+        cmocka_unit_test(is_bounded),
+        cmocka_unit_test(closes_with_queries_under_way),
+        cmocka_unit_test(waits_for_the_schema),
+        cmocka_unit_test(survives_restarts),
+        cmocka_unit_test(survives_the_end_of_a_session),
+        cmocka_unit_test(survives_a_server_that_hangs),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

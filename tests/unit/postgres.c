@@ -77,12 +77,14 @@ void postgres_create(struct postgres *postgres) {
     find_programs(programs);
     (void)snprintf(initdb, sizeof initdb, "%s/initdb", programs);
     (void)snprintf(data, sizeof data, "%s/data", postgres->directory);
-    char *arguments[] = {initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
-                         "--no-instructions", NULL};
+    char *arguments[] = {
+        initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
+        NULL};
     pid_t pid = spawn(postgres, arguments);
     if (waitpid(pid, &status, 0) != pid || status != 0)
         give_up("initdb failed, is PostgreSQL installed?");
-    (void)snprintf(postgres->connection, sizeof postgres->connection, "host=%s user=postgres dbname=postgres", postgres->directory);
+    (void)snprintf(postgres->connection, sizeof postgres->connection, "host=%s user=postgres dbname=postgres",
+                   postgres->directory);
     postgres_start(postgres);
     postgres_run(postgres->connection, "select 1");
 }
@@ -92,8 +94,21 @@ void postgres_start(struct postgres *postgres) {
     find_programs(programs);
     (void)snprintf(server, sizeof server, "%s/postgres", programs);
     (void)snprintf(data, sizeof data, "%s/data", postgres->directory);
-    char *arguments[] = {server, "-D", data, "-k", postgres->directory, "-h", "", "-F", "-c", "full_page_writes=off",
-                         "-c", "shared_buffers=16MB", "-c", "max_connections=40", NULL};
+    char *arguments[] = {server,
+                         "-D",
+                         data,
+                         "-k",
+                         postgres->directory,
+                         "-h",
+                         "",
+                         "-F",
+                         "-c",
+                         "full_page_writes=off",
+                         "-c",
+                         "shared_buffers=16MB",
+                         "-c",
+                         "max_connections=40",
+                         NULL};
     postgres->pid = spawn(postgres, arguments);
 }
 
