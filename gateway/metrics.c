@@ -17,17 +17,21 @@ static uint64_t load(const uint64_t *counter) {
 }
 
 struct metrics_worker *metrics_worker_claim(struct metrics *metrics, int process, bool (*is_gone)(int process)) {
+    struct metrics_worker *claimed = NULL;
     for (size_t i = 0; i < METRICS_WORKERS_MAX; i++) {
         struct metrics_worker *worker = &metrics->workers[i];
         int holder = __atomic_load_n(&worker->process, __ATOMIC_RELAXED);
-        if ((holder == 0 || is_gone(holder)) &&
-            __atomic_compare_exchange_n(&worker->process, &holder, process, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        if (holder != 0 && !is_gone(holder))
+            continue;
+        int taker = claimed == NULL ? process : 0; /* the places of others that are gone become free */
+        if (__atomic_compare_exchange_n(&worker->process, &holder, taker, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) &&
+            taker != 0) {
             __atomic_store_n(&worker->in_flight, 0, __ATOMIC_RELAXED);
             __atomic_store_n(&worker->bus_connected, false, __ATOMIC_RELAXED);
-            return worker;
+            claimed = worker;
         }
     }
-    return &metrics->workers[METRICS_WORKERS_MAX - 1];
+    return claimed != NULL ? claimed : &metrics->workers[METRICS_WORKERS_MAX - 1];
 }
 
 static size_t route_place(const struct route *route) {

@@ -28,7 +28,7 @@ struct metrics {
     struct metrics_worker workers[METRICS_WORKERS_MAX];
 };
 
-/* A place for this process: a free one, or one whose process `is_gone`. The block is zeroed before its first use. */
+/* A place for this process; those of processes that are gone become free. The block is zeroed before its first use. */
 struct metrics_worker *metrics_worker_claim(struct metrics *metrics, int process, bool (*is_gone)(int process));
 
 /* Another process may read or change it at the same time. */
