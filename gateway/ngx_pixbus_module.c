@@ -74,7 +74,8 @@ static ngx_int_t log_request(ngx_http_request_t *http) {
     int64_t now_us = clock_monotonic_us();
     metrics_count(gateway->metrics, request != NULL ? request->route : NULL, status,
                   request != NULL ? now_us - request->started_us : 0);
-    if (status < 500 || request == NULL || !may_log(gateway, now_us))
+    bool is_probe = request != NULL && request->route != NULL && request->route->kind == ROUTE_READY; /* not ready is an answer */
+    if (status < 500 || request == NULL || is_probe || !may_log(gateway, now_us))
         return NGX_OK;
     char code[16], milliseconds[24];
     (void)snprintf(code, sizeof code, "%u", status);
