@@ -71,13 +71,12 @@ static bool read_version(const char *directory, char version[16], struct buffer 
     return good;
 }
 
-/* In the child: standard input from `input` (NULL: nothing), output to standard error. */
+/* In the child: standard input from `input`, what it says of its progress to nobody. */
 static void become(char *const argv[], const int input[2]) {
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     (void)signal(SIGPIPE, SIG_DFL);
-    if (dup2(input != NULL ? input[0] : null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 ||
-        setenv("LC_ALL", "C.UTF-8", 1) != 0)
+    if (dup2(input[0], STDIN_FILENO) < 0 || null < 0 || dup2(null, STDOUT_FILENO) < 0 || setenv("LC_ALL", "C.UTF-8", 1) != 0)
         _exit(126);
     (void)execv(argv[0], argv);
     _exit(126);
@@ -139,7 +138,8 @@ static bool make_cluster(const struct postgres *postgres, struct buffer *problem
                            argument("--data-checksums"),
                            argument("--no-instructions"),
                            NULL};
-    char *server_argv[] = {server, argument("--single"), argument("-D"), fresh, argument("postgres"), NULL};
+    char *server_argv[] = {
+        server, argument("--single"), argument("-clog_checkpoints=off"), argument("-D"), fresh, argument("postgres"), NULL};
     log_event(LOG_LEVEL_INFO, "postgres_made", "directory", postgres->directory, NULL);
     if (!directory_remove(fresh, problem) || !run(initdb_argv, TEXT(""), problem) ||
         !run(server_argv, TEXT("CREATE DATABASE pixbus;\n"), problem) || !append_configuration(fresh, problem))
