@@ -3,9 +3,14 @@
 import pytest
 
 from api import Api
-from system import System
+from system import BUILD, System
 
 SHARED = pytest.StashKey()
+
+
+def pytest_sessionstart():
+    if not (BUILD / "bin/pixbus").exists():
+        pytest.exit(f"{BUILD} holds no bin/pixbus: build it, or name another build directory in PIXBUS_BUILD", returncode=2)
 
 
 @pytest.fixture(scope="session")

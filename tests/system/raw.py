@@ -51,6 +51,13 @@ class Connection:
             headers.setdefault(name.lower(), []).append(value.strip())
         return int(status), headers
 
+    def status_line(self):
+        """Of the next answer, which stays to be read."""
+        while b"\r\n" not in self.pending:
+            if not self._more():
+                raise EOFError("closed without an answer")
+        return self.pending.partition(b"\r\n")[0].decode()
+
     def _take(self, size):
         while len(self.pending) < size:
             if not self._more():

@@ -150,7 +150,7 @@ class System:
             nonlocal said
             said += self.up.stdout.read() or b""
             if self.up.poll() is not None:
-                raise AssertionError(f"pixbus up ended with {self.up.returncode}\n{self.log_tail()}")
+                raise AssertionError(f"pixbus up ended with {self.up.returncode}")
             return b"\n" in said
 
         try:

@@ -10,7 +10,7 @@ import pytest
 from api import CAPTION, ITEM_NOT_FOUND, NOT_EDITABLE, assert_error, check_item, image_id
 
 NO_ITEM = ["0", "-1", "+1", "1.0", "1e3", "0x10", "abc", "%20", "1%202", "2147483647", "2147483648", "9223372036854775807", "9223372036854775808",
-           "18446744073709551616", "9" * 100, "%E2%91%A0", "1;drop", "null", "signed-url"]
+           "18446744073709551616", "9" * 100, "%E2%91%A0", "1;drop", "null"]
 
 
 def presigned(url):
@@ -70,8 +70,7 @@ def test_thumbnail(api, shared, alice):
 @pytest.mark.parametrize("number", NO_ITEM)
 def test_items_that_are_none(api, alice, number):
     assert_error(api.get(f"/feed/{number}/thumbnail"), 404, ITEM_NOT_FOUND)
-    if number != "signed-url":  # which is the beginning of another path, but no item either
-        assert_error(alice.get(f"/feed/{number}"), 404, ITEM_NOT_FOUND)
+    assert_error(alice.get(f"/feed/{number}"), 404, ITEM_NOT_FOUND)
     assert_error(alice.patch(f"/feed/{number}", json={"caption": "x"}), 400, NOT_EDITABLE)
     assert_error(alice.delete(f"/feed/{number}"), 400, NOT_EDITABLE)
 
@@ -122,10 +121,10 @@ def test_signed_url(alice):
     alice.upload(response.json(), b"an image, or not")
 
 
-@pytest.mark.parametrize("name", ["0" * 32, "f" * 32, "x", "..", "%2e%2e%2fother", "%2Fetc%2Fpasswd", "a%20b", "a" * 65, "a" * 2000, "%E2%82%AC", "pixbus-media"])
+@pytest.mark.parametrize("name", ["0" * 32, "f" * 32, "x", "%2e%2e%2fother", "%2Fetc%2Fpasswd", "a%20b", "a" * 65, "a" * 2000, "%E2%82%AC", "pixbus-media"])
 def test_no_signed_url_for_any_other_name(alice, name):
     """The older system signed every name for everybody."""
-    assert_error(alice.get(f"/feed/signed-url/{name}"), 404, "Image not found" if name != ".." else "Feed item not found")
+    assert_error(alice.get(f"/feed/signed-url/{name}"), 404, "Image not found")
 
 
 @pytest.mark.parametrize("body", [

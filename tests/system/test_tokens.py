@@ -61,17 +61,12 @@ def test_no_signature_or_another(api, claims):
 @pytest.mark.parametrize("form", [
     lambda t: t + "=", lambda t: t + ".", lambda t: "." + t, lambda t: t + ".x", lambda t: t.replace(".", "..", 1),
     lambda t: t.replace(".", "", 1), lambda t: ".".join(t.split(".")[:2]), lambda t: t.replace(".", "=.", 1),
-    lambda t: t[:-1] + "+", lambda t: t[:-1] + "/", lambda t: t[:-1] + "!", lambda t: t + "\t", lambda t: t + " x", lambda t: "x" + " " + t,
+    lambda t: t[:-1] + "+", lambda t: t[:-1] + "/", lambda t: t[:-1] + "!", lambda t: t + " x", lambda t: "x" + " " + t,
     lambda t: "x", lambda t: "..", lambda t: "e30.e30.", lambda t: "e30.W10.AAAA", lambda t: "W10.e30.AAAA", lambda t: "x" * 2049,
     lambda t: "x" * 7000, lambda t: "\"" + t + "\"",
 ])
 def test_what_is_no_token(api, claims, form):
-    # The server drops blanks at a value's end, as RFC 9110 says: that one is the token again.
-    token = form(tokens.sign(claims))
-    response = verify(api, token)
-    if token.endswith("\t"):
-        assert response.status_code == 200
-        return
+    response = verify(api, form(tokens.sign(claims)))
     assert response.status_code == 401 and response.json()["message"] in (MALFORMED, REJECTED)
     assert response.headers["www-authenticate"] == 'Bearer realm="pixbus", error="invalid_token"'
 
@@ -130,21 +125,27 @@ def test_a_good_token_for_an_account_that_never_was(api):
         assert response.status_code == 200 and not any(item["editable"] for item in response.json())
 
 
-def test_the_scheme(api, alice):
-    """RFC 9110: in any case, and one blank or more."""
-    for header in (f"bearer {alice.token}", f"BEARER {alice.token}", f"Bearer   {alice.token}"):
-        assert api.get("/users/auth/verification", headers={"Authorization": header}).status_code == 200
-    for header in (f"Bearer{alice.token}", "Bearer", "Bearer ", f"Basic {alice.token}", alice.token, "", "Bearer\t" + alice.token, f"Token {alice.token}",
-                   f"Bearer token={alice.token}", f"Bearer, {alice.token}"):
-        assert_error(api.get("/users/auth/verification", headers={"Authorization": header}), 401, MALFORMED)
+def ask(shared, lines, path="/api/v0/users/auth/verification"):
+    """With header lines that a client library would not send."""
+    (answer,) = exchange(shared.address, f"GET {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+    return answer.status, json.loads(answer.body)["message"]
+
+
+def test_the_scheme(shared, alice):
+    """RFC 9110: in any case, one blank or more behind it; blanks at the end of a line do not count."""
+    for value in (f"bearer {alice.token}", f"BEARER {alice.token}", f"Bearer   {alice.token}", f"  Bearer {alice.token}  "):
+        assert ask(shared, f"Authorization:{value}\r\n") == (200, "Authenticated")
+    for value in (f"Bearer{alice.token}", "Bearer", "Bearer ", f"Basic {alice.token}", alice.token, "", "Bearer\t" + alice.token, f"Token {alice.token}",
+                  f"Bearer token={alice.token}", f"Bearer, {alice.token}"):
+        assert ask(shared, f"Authorization: {value}\r\n") == (401, MALFORMED), value
 
 
 def test_two_headers_are_no_answer_to_who_it_is(shared, alice):
+    """nginx refuses some of these itself, by its version."""
     line = f"Authorization: Bearer {alice.token}\r\n"
     for lines in (line + line, "Authorization: x\r\n" + line, line + "authorization: x\r\n"):
         for path in ("/api/v0/users/auth/verification", "/api/v0/feed", "/api/v0/feed/1"):
-            (answer,) = exchange(shared.address, f"GET {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode(), answers=1)
-            assert answer.status == 401 and json.loads(answer.body)["message"] == MALFORMED
+            assert ask(shared, lines, path) in ((401, MALFORMED), (400, "Bad request"))
 
 
 def test_a_bad_token_is_refused_also_where_none_is_needed(api):

@@ -69,7 +69,7 @@ def test_look_up(api):
     assert api.get(f"/users/{email.replace('@', '%40')}").json() == user
 
 
-@pytest.mark.parametrize("email", ["nobody@example.org", "auth", "no-address", "%20", "a" * 300, "%E2%82%AC@example.org", "'; drop table users; --"])
+@pytest.mark.parametrize("email", ["nobody@example.org", "no-address", "%20", "a" * 300, "%E2%82%AC@example.org", "'; drop table users; --"])
 def test_look_up_of_nobody(api, email):
     assert_error(api.get(f"/users/{email}"), 404, "User not found")
 
