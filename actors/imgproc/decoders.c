@@ -253,36 +253,43 @@ static bool greet(struct decoder *decoder) {
     return true;
 }
 
-/* False when no decoder could be started or fed. */
-static bool try_once(struct decoders *decoders, struct text image, struct decode_result *ret_result, enum receipt *ret_receipt) {
+enum attempt {
+    ATTEMPT_ANSWERED,  /* the result is here */
+    ATTEMPT_LATE,      /* no answer in time */
+    ATTEMPT_ENDED,     /* it had the image, and ended */
+    ATTEMPT_NOT_BEGUN, /* no decoder was started or fed: it may have been killed while it had nothing to do */
+};
+
+static enum attempt try_once(struct decoders *decoders, struct text image, struct decode_result *ret_result) {
     struct decoder *decoder = take(decoders);
     struct decoder_job job = {.magic = DECODER_MAGIC,
                               .image_bytes = image.size,
                               .pixels_max = decoders->limits.pixels_max,
                               .timeout_us = decoders->limits.timeout_us};
     if (decoder == NULL)
-        return false;
+        return ATTEMPT_NOT_BEGUN;
     if (!greet(decoder) || !put_image(decoder, image) ||
         send(decoder->socket_fd, &job, sizeof job, MSG_NOSIGNAL) != (ssize_t)sizeof job) {
         give_back(decoders, decoder, false);
-        return false;
+        return ATTEMPT_NOT_BEGUN;
     }
-    *ret_receipt = receive_answer(decoder, clock_monotonic_us() + decoders->limits.timeout_us + GRACE_US, ret_result);
-    give_back(decoders, decoder, *ret_receipt == RECEIVED);
-    return true;
+    enum receipt receipt = receive_answer(decoder, clock_monotonic_us() + decoders->limits.timeout_us + GRACE_US, ret_result);
+    give_back(decoders, decoder, receipt == RECEIVED);
+    return receipt == RECEIVED ? ATTEMPT_ANSWERED : receipt == LATE ? ATTEMPT_LATE : ATTEMPT_ENDED;
 }
 
 bool decoders_decode(struct decoders *decoders, struct text image, struct decode_result *ret_result) {
     struct decode_result result = {0};
-    enum receipt receipt = ENDED;
-    /* Twice: one that ended may have been killed for a reason of its own. */
-    for (int attempt = 0; attempt < 2 && receipt == ENDED; attempt++)
-        if (!try_once(decoders, image, &result, &receipt))
-            return false;
-    if (receipt != RECEIVED) {
+    enum attempt attempt = try_once(decoders, image, &result);
+    /* Once more with a new process: one that ended may have been killed for a reason of its own. */
+    if (attempt == ATTEMPT_ENDED || attempt == ATTEMPT_NOT_BEGUN)
+        attempt = try_once(decoders, image, &result);
+    if (attempt == ATTEMPT_NOT_BEGUN)
+        return false;
+    if (attempt != ATTEMPT_ANSWERED) {
         result = (struct decode_result){0};
         (void)snprintf(result.reason, sizeof result.reason, "%s",
-                       receipt == LATE ? "Decoding the image took too long." : "The image cannot be decoded.");
+                       attempt == ATTEMPT_LATE ? "Decoding the image took too long." : "The image cannot be decoded.");
     }
     *ret_result = result;
     return true;
