@@ -86,13 +86,15 @@ const struct pg_statement feed_statements[STATEMENT_COUNT] = {
                                   .parameters = {PG_TEXT, PG_TEXT, PG_TEXT}},
     /*
      * A claim pushes due_at beyond the time that a deletion may take, so other instances leave the row alone; an instance
-     * that dies with claims only delays them.
+     * that dies with claims only delays them. Materialized, because a plan may run a plain subquery once for each row, and
+     * every run then passes over what the one before took: more rows than asked for.
      */
     [STATEMENT_OUTBOX_CLAIM] = {.name = "feed_outbox_claim",
-                                .sql = "update object_deletions set attempts = attempts + 1, due_at = " NOW
-                                       " + interval '60 seconds' "
-                                       "where id in (select id from object_deletions where due_at <= " NOW " "
-                                       "order by due_at limit $1 for update skip locked) returning id, bucket, object_key",
+                                .sql = "with due as materialized (select id from object_deletions where due_at <= " NOW " "
+                                       "order by due_at limit $1 for update skip locked) "
+                                       "update object_deletions d set attempts = attempts + 1, due_at = " NOW
+                                       " + interval '60 seconds' from due where d.id = due.id "
+                                       "returning d.id, d.bucket, d.object_key",
                                 .parameter_count = 1,
                                 .parameters = {PG_INT8}},
     [STATEMENT_OUTBOX_DONE] = {.name = "feed_outbox_done",

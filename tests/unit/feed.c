@@ -589,6 +589,27 @@ static void deletions_are_repeated_until_done(void **state) {
     close_actor(&actor);
 }
 
+/* A plan that was made while the table was empty must not claim everything at once. */
+static void a_claim_is_bounded(void **state) {
+    struct actor actor;
+    (void)state;
+    begin_test(&actor);
+    close_actor(&actor);
+    postgres_run(database, "vacuum analyze object_deletions");
+    open_actor(&actor);
+    struct outbox *outbox = ((struct feed *)actor.application)->outbox;
+    turn_until(&actor, "select count(*) from pg_stat_activity where application_name = 'pixbus-feed' and state = 'idle'", "2");
+    outbox_wake(outbox); /* from now on the same session claims, with the plan that it makes here */
+    turn(&actor, US_PER_MS);
+    settle(&actor);
+    postgres_run(database,
+                 "insert into object_deletions (bucket, object_key) select 'media', 'k' || n from generate_series(1, 100) n");
+    outbox_wake(outbox);
+    turn_until(&actor, "select count(*) from object_deletions", "0");
+    assert_int_equal(storage.count, 100);
+    close_actor(&actor);
+}
+
 /* Two instances at one table: each object is deleted once. */
 static void instances_share_the_deletions(void **state) {
     struct actor first, second;
@@ -696,6 +717,7 @@ int main(void) {
         cmocka_unit_test(events_come_in_any_order),
         cmocka_unit_test(adopted_items_are_shown),
         cmocka_unit_test(deletions_are_repeated_until_done),
+        cmocka_unit_test(a_claim_is_bounded),
         cmocka_unit_test(instances_share_the_deletions),
         cmocka_unit_test(database_away),
         cmocka_unit_test(closes_with_asks),
