@@ -9,7 +9,7 @@ import httpx
 
 import images
 from api import PASSWORD, Api, image_id
-from system import SLOWER
+from system import SLOWER, wait_until
 
 # What a request may take: its message's deadline (proto/*.def).
 DEADLINES_S = {"read": 3.0, "write": 5.0, "login": 10.0, "upload": 30.0}
@@ -61,6 +61,10 @@ class Load:
 
     def __exit__(self, *_):
         self.stop()
+
+    def warm_up(self):
+        """Until enough has been done that something can be lost."""
+        wait_until(lambda: self.count() > 60 and len(self.uploaded) > 10, 30 * SLOWER, "some requests")
 
     def run(self, step):
         with Api(self.system, self.token, timeout_s=HANG_S) as client:

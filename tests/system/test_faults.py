@@ -10,7 +10,6 @@ from api import Api
 from load import DEADLINES_S, SLACK_S, Load
 from system import SLOWER, System, wait_until
 
-WARM = 60  # requests before something is broken
 CONNECTION = {"ConnectError", "ReadError", "RemoteProtocolError", "WriteError"}
 REFUSED = {503, 504}
 
@@ -38,7 +37,7 @@ def check_book(system, load, allowed):
         assert not wrong, (len(wrong), wrong[:5])
     with Api(system) as api, api.as_user(load.token) as user:
         kept = [number for number in load.captions if number not in load.perhaps_deleted]
-        assert len(kept) > 5 and load.uploaded, "too little was done to tell"
+        assert len(kept) > 5, "too little was done to tell"
         for number, captions in load.captions.items():
             response = user.get(f"/feed/{number}")
             if number in load.deleted:
@@ -77,7 +76,7 @@ KILLED = {
 @pytest.mark.parametrize("name", KILLED)
 def test_kill_9(system, name):
     with Load(system) as load:
-        wait_until(lambda: load.count() > WARM and load.uploaded, 30 * SLOWER, "some requests")
+        load.warm_up()
         (victim,) = victims(system, name)
         victim.kill(signal.SIGKILL)
         since = time.monotonic()
@@ -97,7 +96,7 @@ def test_sigstop(system, name):
     """Longer than a read's deadline, where somebody can answer: they do, in time. Who can only wait gets it afterwards."""
     seconds, allowed = STOPPED[name]
     with Load(system) as load:
-        wait_until(lambda: load.count() > WARM and load.uploaded, 30 * SLOWER, "some requests")
+        load.warm_up()
         group = victims(system, name)
         before = load.count()
         for process in group:
@@ -155,7 +154,7 @@ def test_a_failure_is_in_the_log_by_its_request_id(system):
 
 def test_everything_killed_at_once(system):
     with Load(system) as load:
-        wait_until(lambda: load.count() > WARM and load.uploaded, 30 * SLOWER, "some requests")
+        load.warm_up()
         for group in system.processes().values():
             group[0].kill(signal.SIGKILL)
         check_healed(load, time.monotonic())
@@ -168,7 +167,7 @@ def test_sigterm_drains_without_a_failed_request():
     try:
         load = Load(system, close=True)
         load.start()
-        wait_until(lambda: load.count() > WARM and load.uploaded, 30 * SLOWER, "some requests")
+        load.warm_up()
         system.up.send_signal(signal.SIGTERM)
         status = system.up.wait(45)
         load.stop()
@@ -197,7 +196,7 @@ def test_the_supervisor_itself_killed():
     try:
         load = Load(system)
         load.start()
-        wait_until(lambda: load.count() > WARM and load.uploaded, 30 * SLOWER, "some requests")
+        load.warm_up()
         children = [process for group in system.processes().values() for process in group]
         system.up.kill()
         system.up.wait()
