@@ -118,7 +118,8 @@ static bool take(struct request *request) {
         } else {
             size_t room = request->chunk_capacity - request->chunk_bytes;
             size = size < room ? size : room;
-            memcpy(request->chunk + request->chunk_bytes, buffer->pos, size);
+            if (size > 0) /* the buffer that ends an empty body points nowhere */
+                memcpy(request->chunk + request->chunk_bytes, buffer->pos, size);
             request->chunk_bytes += size;
         }
         buffer->pos += size;

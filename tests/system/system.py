@@ -130,6 +130,7 @@ class System:
             "PIXBUS_STORE_LISTEN": f"127.0.0.1:{store_port}",
             "JWT_SECRET": TOKEN_SECRET,
             "UBSAN_OPTIONS": "print_stacktrace=1",
+            "LSAN_OPTIONS": f"suppressions={ROOT / 'tests/lsan.supp'}:print_suppressions=0",
             **{name: os.environ[name] for name in ("ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS") if name in os.environ},
             **self.settings,
         }
