@@ -69,7 +69,7 @@ static struct deletion *free_deletion(struct outbox *outbox) {
     for (size_t i = 0; i < AT_A_TIME; i++)
         if (!outbox->deletions[i].in_use)
             return &outbox->deletions[i];
-    assert(!"no more rows are claimed than there are free places");
+    assert(0 && "no more rows are claimed than there are free places");
     return NULL;
 }
 
