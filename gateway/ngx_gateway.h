@@ -11,11 +11,12 @@
 
 #include "base/setting.h"
 #include "gateway/metrics.h"
+#include "gateway/replies.h"
 #include "gateway/routes.h"
 #include "gateway/token.h"
 
 #define REQUEST_IDS 256                 /* made at a time */
-#define READY_FRESH_US INT64_C(1000000) /* a look at the broker's services serves /readyz for so long */
+#define READY_FRESH_US INT64_C(1000000) /* a look that found all services serves /readyz for so long */
 #define LOG_LINES_PER_S 50              /* of errors, by each worker; more are counted only */
 
 /* What a process that serves has. Made in init_process. */
@@ -23,6 +24,7 @@ struct gateway {
     struct settings settings;
     struct nginx_bus *bus;
     struct token_cache *tokens;
+    struct replies *replies;
     struct metrics *metrics; /* shared by all workers */
     struct metrics_worker *worker;
     /* Scratch for what ends within one call: texts of a request, a decoded reply, the JSON before its copy. */
@@ -31,7 +33,7 @@ struct gateway {
     uint8_t ids[REQUEST_IDS][16];
     size_t ids_left;
     /* The last look at the broker's services. */
-    int64_t ready_us; /* monotonic; 0: never */
+    int64_t ready_us; /* monotonic; 0: never, or something was missing */
     bool missing[ROUTE_SERVICES_MAX];
     /* Errors logged in this second. */
     int64_t log_second;

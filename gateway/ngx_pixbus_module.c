@@ -145,7 +145,8 @@ static bool open_gateway(struct gateway *gateway, struct metrics *metrics, ngx_c
     if (gateway->settings.token_secret == NULL)
         return start_failed("JWT_SECRET is not set");
     gateway->tokens = token_cache_new(text_from(gateway->settings.token_secret));
-    if (gateway->tokens == NULL)
+    gateway->replies = replies_new();
+    if (gateway->tokens == NULL || gateway->replies == NULL)
         return start_failed("out of memory");
     gateway->metrics = metrics;
     gateway->worker = metrics_worker_claim(metrics, (int)ngx_pid, process_is_gone);
@@ -158,6 +159,7 @@ static void close_gateway(struct gateway *gateway) {
         return;
     nginx_bus_close(gateway->bus);
     token_cache_free(gateway->tokens);
+    replies_free(gateway->replies);
     if (gateway->worker != NULL)
         __atomic_store_n(&gateway->worker->process, 0, __ATOMIC_RELEASE);
     arena_free(&gateway->arena);

@@ -185,8 +185,8 @@ static ngx_int_t send_reply(struct request *request, struct text reply) {
     arena_reset(&gateway->arena);
     buffer_clear(&gateway->json);
     buffer_clear(&gateway->header);
-    enum error error = translate_reply(request->route, text_of(request->http->args), reply, &gateway->arena, &gateway->json,
-                                       &gateway->header);
+    enum error error = replies_translate(gateway->replies, request->route, text_of(request->http->args), reply, &gateway->arena,
+                                         &gateway->json, &gateway->header);
     if (error != OK)
         return send_error(request, error, TEXT("the reply cannot be shown"));
     if (gateway->header.size > 0 && !answer_header(request->http, "Link", buffer_text(&gateway->header)))
@@ -363,6 +363,9 @@ static void looked(struct nginx_ask *ask, const struct bus_outcome *outcome) {
                 gateway->missing[i] = false;
     }
     gateway->ready_us = clock_monotonic_us();
+    for (size_t i = 0; i < ROUTE_SERVICES_MAX; i++)
+        if (gateway->missing[i])
+            gateway->ready_us = 0; /* whoever waits for it to be ready is not told a second late */
     finish(request->http, send_ready(request));
 }
 

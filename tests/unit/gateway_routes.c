@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 
-#include "gateway/translate.h"
+#include "gateway/replies.h"
 
 #define API "/api/v0"
 
@@ -237,6 +237,48 @@ static void replies(void **state) {
     buffer_free(&link);
 }
 
+/* The same answer as without a memory, in whatever order pages and queries come. */
+static void remembered_replies(void **state) {
+    (void)state;
+    struct replies *memory = replies_new();
+    struct buffer packed[6] = {0}, json = {0}, link = {0}, expected_json = {0}, expected_link = {0};
+    static const char *const queries[] = {"", "limit=1", "limit=2&cursor=x"};
+    static char long_caption[LIMIT_CAPTION_BYTES];
+    struct feed_item items[10];
+    memset(long_caption, 'x', sizeof long_caption);
+    for (size_t i = 0; i < 6; i++) { /* of the same size but for the last one, which is too long to be remembered */
+        struct feed_item item = {.id = 1 + i, .caption = TEXT("c"), .url = TEXT("u"), .state = ITEM_READY};
+        struct feed_page page = {.items = &item, .items_count = 1, .next_cursor = TEXT("n")};
+        if (i == 5) {
+            item.caption = (struct text){long_caption, sizeof long_caption};
+            for (size_t k = 0; k < 10; k++)
+                items[k] = item;
+            page = (struct feed_page){.items = items, .items_count = 10};
+        }
+        proto_encode(proto_message_find(MESSAGE_feed_list)->reply, &page, &packed[i]);
+    }
+    buffer_append_text(&json, TEXT("before"));
+    buffer_append_text(&expected_json, TEXT("before"));
+    for (unsigned step = 0, dice = 1; step < 2000; step++, dice = dice * 1103515245 + 12345) {
+        struct text query = text_from(queries[(dice >> 16) % 3]);
+        const struct buffer *reply = &packed[(dice >> 20) % 6];
+        assert_int_equal(find("GET", (dice >> 24) % 2 ? API "/feed" : API "/feed/thumbnails"), OK);
+        json.size = expected_json.size = 6;
+        buffer_clear(&link);
+        buffer_clear(&expected_link);
+        assert_int_equal(replies_translate(memory, match.route, query, buffer_text(reply), &arena, &json, &link), OK);
+        assert_int_equal(translate_reply(match.route, query, buffer_text(reply), &arena, &expected_json, &expected_link), OK);
+        assert_true(text_equal(buffer_text(&json), buffer_text(&expected_json)));
+        assert_true(text_equal(buffer_text(&link), buffer_text(&expected_link)));
+        arena_reset(&arena);
+    }
+    assert_int_equal(replies_translate(memory, match.route, TEXT(""), TEXT("junk"), &arena, &json, &link), ERROR_internal);
+    for (size_t i = 0; i < 6; i++)
+        buffer_free(&packed[i]);
+    buffer_free(&json), buffer_free(&link), buffer_free(&expected_json), buffer_free(&expected_link);
+    replies_free(memory);
+}
+
 static void assert_error(enum error error, const char *detail, const char *expected) {
     struct buffer json = {0};
     translate_error(error, text_from(detail), &json);
@@ -282,6 +324,7 @@ int main(void) {
         cmocka_unit_test(requests_without_bodies),
         cmocka_unit_test(queries),
         cmocka_unit_test(replies),
+        cmocka_unit_test(remembered_replies),
         cmocka_unit_test(errors),
         cmocka_unit_test(header_values),
     };
