@@ -156,7 +156,8 @@ static size_t count_files(const struct store *store, const char *path) {
 }
 
 static void make_directory(char directory[64]) {
-    (void)snprintf(directory, 64, "/tmp/unit_store.XXXXXX");
+    /* In memory where there is any: what the store asks of the disk is tested, not the disk, and its thousands of fsyncs take a minute. */
+    (void)snprintf(directory, 64, "%s/unit_store.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(directory));
 }
 
