@@ -137,13 +137,13 @@ class System:
 
     # ---- life ----
 
-    def start(self):
-        """Returns the seconds until it said that it serves."""
-        command = [BUILD / "bin/pixbus", "up"] + (["--replicas", self.replicas] if self.replicas else [])
+    def start(self, program=BUILD / "bin/pixbus", **account):
+        """Returns the seconds until it said that it serves. `account`: user and group of Popen, to start it as."""
+        command = [program, "up"] + (["--replicas", self.replicas] if self.replicas else [])
         started = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.up = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, cwd=self.directory,
-                                       env=self.environment, start_new_session=True)
+                                       env=self.environment, start_new_session=True, **account)
         os.set_blocking(self.up.stdout.fileno(), False)
         said = b""
 
