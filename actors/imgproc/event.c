@@ -1,12 +1,18 @@
 /*
  * One notification: its records one after the other.
  *
- *   created:  is it wanted? -> memory -> GET -> decode -> PUT -> tell feed ready        -> next record
- *                 | no          | gone: as removed   | refused: tell feed rejected -> DELETE thumbnail -> next record
- *                 next record
- *   removed:  HEAD original; there again: next record. Gone: DELETE thumbnail, HEAD once more; there by now: as created.
+ *   created:  is it wanted? -> memory -> GET -> decode -> PUT -> tell feed ready -> HEAD original -> next record
+ *                 |                       |       |                     |               | gone: DELETE thumbnail
+ *                 |                       |       |                     |               | another by now: created, anew
+ *                 |                       |       |                     | not wanted: created, anew
+ *                 |                       |       | refused: tell feed rejected -> DELETE thumbnail -> HEAD original, as above
+ *                 |                       | gone: as removed
+ *                 | no: created, anew; of no item: DELETE thumbnail -> next record
+ *   removed:  HEAD original; there again: created, anew. Gone: DELETE thumbnail, HEAD once more; there by now: created, anew.
  *
- * The object is always taken as it is now, so repeats and any order come to the same end.
+ * Anew means without regard to the order of events. The object is always taken as it is now, and looked at again after the
+ * last thing that was written or told about it. So repeats, any order, several events on one key at the same time and
+ * deliveries that fail half the way come to the same end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +23,7 @@
 #include "base/log.h"
 
 #define FEED_TIMEOUT_US (5 * US_PER_S)
-#define ROUNDS_MAX 4 /* beginnings anew on one record, when the object or the item keeps changing */
+#define ROUNDS_MAX 6 /* beginnings anew on one record, when the object or the item keeps changing */
 #define CACHE_CONTROL "public, max-age=86400"
 
 struct event {
@@ -30,6 +36,7 @@ struct event {
     struct text sequencer;  /* of the record, or absent to decide by the state of things alone */
     struct memory_claim claim;
     struct buffer image;
+    char etag[S3_ETAG_BYTES]; /* of the object that the thumbnail, or the rejection, is of */
     struct decode_result thumbnail;
     bool decoder_failed;
     struct pool_job job;
@@ -125,8 +132,8 @@ static void original_looked_at(void *context, struct s3_result *result) {
     if (result->outcome == S3_MISSING) {
         delete_thumbnail(event, thumbnail_deleted);
     } else if (result->outcome == S3_OK) {
-        event->outcome.ignored++; /* it was uploaded again after this removal */
-        next_record(event);
+        event->sequencer = (struct text){0}; /* uploaded again after this removal, whose first delivery may have gone half the way */
+        make(event);
     } else {
         fail_s3(event, result);
     }
@@ -138,6 +145,36 @@ static void remove_record(struct event *event) {
 }
 
 /* ---- the thumbnail comes ---- */
+
+/* Is the object still the one that was looked at? If it changed since, another event's work may have been overwritten. */
+static void looked_again(struct event *event, struct s3_result *result, uint64_t *count) {
+    if (result->outcome == S3_MISSING) {
+        delete_thumbnail(event, thumbnail_deleted);
+    } else if (result->outcome != S3_OK) {
+        fail_s3(event, result);
+    } else if (strcmp(result->etag, event->etag) != 0) {
+        event->sequencer = (struct text){0};
+        make(event);
+    } else {
+        ++*count;
+        next_record(event);
+    }
+}
+
+static void looked_after_ready(void *context, struct s3_result *result) {
+    struct event *event = context;
+    looked_again(event, result, &event->outcome.ready);
+}
+
+static void looked_after_rejected(void *context, struct s3_result *result) {
+    struct event *event = context;
+    looked_again(event, result, &event->outcome.rejected);
+}
+
+static void look_again(struct event *event, void (*done)(void *, struct s3_result *)) {
+    const struct s3_request request = request_to(event, event->imgproc->media_bucket, done);
+    begun(event, s3_head(event->imgproc->s3, &request));
+}
 
 /* The item went while its thumbnail was made. */
 static void orphan_deleted(void *context, struct s3_result *result) {
@@ -156,8 +193,7 @@ static void ready_told(void *context, enum error error, const void *reply) {
     if (error != OK) {
         fail(event, error, "feed_image_ready");
     } else if (status->wanted) {
-        event->outcome.ready++;
-        next_record(event);
+        look_again(event, looked_after_ready);
     } else if (event->sequencer.data != NULL) {
         /* The item is gone, or a later event on this object was faster and we overwrote its thumbnail: find out. */
         event->sequencer = (struct text){0};
@@ -181,8 +217,7 @@ static void rejected_deleted(void *context, struct s3_result *result) {
         fail_s3(event, result);
         return;
     }
-    event->outcome.rejected++;
-    next_record(event);
+    look_again(event, looked_after_rejected);
 }
 
 static void rejected_told(void *context, enum error error, const void *reply) {
@@ -238,6 +273,7 @@ static void decode_done(struct pool_job *job) {
 
 static void image_here(void *context, struct s3_result *result) {
     struct event *event = context;
+    memcpy(event->etag, result->etag, sizeof event->etag);
     if (result->outcome == S3_OK) {
         event->image = result->body;
         result->body = (struct buffer){0};
@@ -277,11 +313,15 @@ static void status_known(void *context, enum error error, const void *reply) {
             bytes = record->size; /* an object that was replaced by a larger one since may take more, up to the limit */
         event->claim = (struct memory_claim){.bytes = bytes, .granted = memory_granted};
         memory_take(&event->imgproc->memory, &event->claim);
-    } else if (event->rounds > 1) {
-        delete_thumbnail(event, orphan_deleted); /* we may have written it */
+    } else if (event->sequencer.data != NULL) {
+        /*
+         * Old, or of no item. An earlier delivery of it may have gone half the way, overwritten or deleted a newer thumbnail
+         * and failed then; so things are set right as they are now.
+         */
+        event->sequencer = (struct text){0};
+        make(event);
     } else {
-        event->outcome.ignored++;
-        next_record(event);
+        delete_thumbnail(event, orphan_deleted);
     }
 }
 
