@@ -224,8 +224,10 @@ static void stop(struct child *child) {
     const struct supervisor *supervisor = child->supervisor;
     int64_t limit_us = child->program->stop_limit_us;
     if (child->state == PROGRAM_RUNNING) {
+        /* One that is stopped could not heed the signal. This comes first: a program may be done with the other one within
+         * microseconds and stopped again, by its own leak check, which a SIGCONT that comes late would undo. */
+        (void)kill(child->pid, SIGCONT);
         (void)kill(child->pid, child->program->stop_signal);
-        (void)kill(child->pid, SIGCONT); /* one that is stopped could not heed it */
         enter(child, PROGRAM_STOPPING);
     }
     if (child->state == PROGRAM_STOPPING)
