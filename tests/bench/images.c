@@ -58,7 +58,8 @@ static VipsImage *make_plane(int seed) {
     check(vips_xyz(&positions, WIDTH, HEIGHT, NULL), "gradient");
     check(vips_extract_band(positions, &gradient, seed % 2, NULL), "gradient");
     g_object_unref(positions);
-    VipsImage *parts[] = {scaled(enlarged(shapes), 60, 70), scaled(enlarged(details), 5.6, 0), grain, scaled(gradient, 50.0 / WIDTH, 0)};
+    VipsImage *parts[] = {scaled(enlarged(shapes), 60, 70), scaled(enlarged(details), 5.6, 0), grain,
+                          scaled(gradient, 50.0 / WIDTH, 0)};
     check(vips_sum(parts, &plane, 4, NULL), "sum");
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         g_object_unref(parts[i]);
@@ -101,10 +102,11 @@ static void *work(void *context) {
         VipsImage *thumbnail = NULL;
         void *jpeg = NULL;
         size_t jpeg_size = 0;
-        check(vips_thumbnail_buffer(files[i % file_count].bytes, files[i % file_count].size, &thumbnail, THUMBNAIL_WIDTH, "height",
-                                    THUMBNAIL_HEIGHT, "size", VIPS_SIZE_DOWN, NULL),
+        check(vips_thumbnail_buffer(files[i % file_count].bytes, files[i % file_count].size, &thumbnail, THUMBNAIL_WIDTH,
+                                    "height", THUMBNAIL_HEIGHT, "size", VIPS_SIZE_DOWN, NULL),
               "thumbnail");
-        check(vips_jpegsave_buffer(thumbnail, &jpeg, &jpeg_size, "Q", THUMBNAIL_QUALITY, "strip", TRUE, "optimize_coding", TRUE, NULL),
+        check(vips_jpegsave_buffer(thumbnail, &jpeg, &jpeg_size, "Q", THUMBNAIL_QUALITY, "strip", TRUE, "optimize_coding", TRUE,
+                                   NULL),
               "encode");
         g_free(jpeg);
         g_object_unref(thumbnail);
