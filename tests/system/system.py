@@ -235,7 +235,7 @@ class System:
             children.setdefault(process.parent, []).append(process)
         found = {}
         for child in children.get(self.up.pid, []):
-            name = re.search(r"pixbus-(\w+)|nginx -p \S*/(\w+)|/(postgres) ", child.command)
+            name = re.search(r"/pixbus-(broker|feed|users|imgproc|store|gateway)\b|nginx -p \S*/(\w+)|/(postgres) ", child.command)
             if name is None:
                 continue
             name = next(group for group in name.groups() if group)

@@ -40,7 +40,7 @@ static void start_broker(struct fixture *fixture) {
     (void)snprintf(endpoint, sizeof endpoint, "PIXBUS_BROKER=%s", fixture->endpoint);
     char *arguments[] = {(char[]){"pixbus-broker"}, NULL};
     char *environment[] = {endpoint, (char[]){"PIXBUS_HEARTBEAT_MS=100"}, (char[]){"PIXBUS_QUEUE_MESSAGES=4"},
-                           (char[]){"PIXBUS_LOG_LEVEL=error"}, NULL};
+                           (char[]){"PIXBUS_LOG_LEVEL=error"}, (char[]){"ASAN_OPTIONS=detect_leaks=0"}, NULL};
     assert_int_equal(posix_spawn(&fixture->broker, PIXBUS_BROKER_PROGRAM, NULL, NULL, arguments, environment), 0);
 }
 
