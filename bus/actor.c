@@ -117,7 +117,8 @@ static void begin(struct actor *actor, struct task *task, const struct bus_work 
         return;
     }
     void *request = arena_alloc(&task->ask.arena, task->ask.message->request->size);
-    enum error error = request != NULL ? proto_decode(task->ask.message->request, body, &task->ask.arena, request, &field) : ERROR_internal;
+    enum error error = request != NULL ? proto_decode(task->ask.message->request, body, &task->ask.arena, request, &field)
+                                       : ERROR_internal;
     if (error != OK)
         ask_fail(&task->ask, error, error == ERROR_malformed_message ? field : NULL);
     else
@@ -272,7 +273,8 @@ static bool open_bus(struct actor *actor, const char *endpoint, const char *inst
 /* What the application needs is opened before the bus, so that no work comes before it can be done. */
 static bool actor_open(struct actor *actor, const char *endpoint, const char *instance) {
     actor->loop = loop_new();
-    if (actor->loop == NULL || !loop_signal(actor->loop, SIGTERM, stop, actor) || !loop_signal(actor->loop, SIGINT, stop, actor)) {
+    if (actor->loop == NULL || !loop_signal(actor->loop, SIGTERM, stop, actor) ||
+        !loop_signal(actor->loop, SIGINT, stop, actor)) {
         log_event(LOG_LEVEL_ERROR, "start_failed", "reason", strerror(errno), NULL);
         return false;
     }

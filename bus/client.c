@@ -61,7 +61,7 @@ struct bus_client {
     size_t arrival_count, arrival_capacity;
 };
 
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 struct bus_client *bus_client_open(const struct bus_client_options *options, const char **ret_problem) {
     struct bus_client *client = calloc(1, sizeof *client);
@@ -461,12 +461,15 @@ void bus_client_cancel(struct bus_client *client, uint64_t id) {
 
 void bus_client_answer(struct bus_client *client, uint64_t id, enum error error, struct text detail, struct text body,
                        int64_t service_us) {
-    struct wire_reply reply = {.id = id & ((UINT64_C(1) << WORK_ID_BITS) - 1), .error = (uint64_t)error, .service_us = (uint64_t)(service_us > 0 ? service_us : 0)};
+    struct wire_reply reply = {.id = id & ((UINT64_C(1) << WORK_ID_BITS) - 1),
+                               .error = (uint64_t)error,
+                               .service_us = (uint64_t)(service_us > 0 ? service_us : 0)};
     if (client->link != LINK_WELCOME || id >> WORK_ID_BITS != (client->registration & UINT16_MAX))
         return; /* whoever asked has been told, by the broker's loss or by the broker */
     if (error != OK) {
         body = (struct text){0};
-        reply.detail = (struct text){detail.size > 0 ? detail.data : NULL, detail.size > LIMIT_DETAIL_BYTES ? LIMIT_DETAIL_BYTES : detail.size};
+        reply.detail = (struct text){detail.size > 0 ? detail.data : NULL,
+                                     detail.size > LIMIT_DETAIL_BYTES ? LIMIT_DETAIL_BYTES : detail.size};
         if (!text_is_utf8(reply.detail)) /* cut within a character: better none than one that makes the frame malformed */
             reply.detail = (struct text){0};
     } else if (body.size > LIMIT_MESSAGE_BYTES) {

@@ -35,7 +35,7 @@ struct bus_work {
 
 /* How an ask ended. Borrowed for the time of the call. */
 struct bus_outcome {
-    enum error error;  /* OK: `body` is the reply */
+    enum error error;   /* OK: `body` is the reply */
     struct text detail; /* of an error, for people; may be absent */
     struct text body;
     int64_t queue_us, service_us; /* spent waiting in the broker, and in the actor's hands */
@@ -43,10 +43,10 @@ struct bus_outcome {
 
 /* Borrowed for the time of bus_client_open(), but for `context`. */
 struct bus_client_options {
-    const char *endpoint;             /* ipc://… or tcp://… */
-    const char *instance;             /* stable name, for people */
-    const char *service;              /* NULL: only asks */
-    unsigned credit;                  /* asks it takes at the same time; 0 if it only asks */
+    const char *endpoint; /* ipc://… or tcp://… */
+    const char *instance; /* stable name, for people */
+    const char *service;  /* NULL: only asks */
+    unsigned credit;      /* asks it takes at the same time; 0 if it only asks */
     int64_t heartbeat_us;
     /* Required when there is a service: */
     void (*work)(void *context, const struct bus_work *work);
@@ -55,7 +55,8 @@ struct bus_client_options {
 };
 
 /* NULL with *ret_problem (static text) when the endpoint or the process's resources do not allow it. Does not wait. */
-[[gnu::warn_unused_result]] struct bus_client *bus_client_open(const struct bus_client_options *options, const char **ret_problem);
+[[gnu::warn_unused_result]] struct bus_client *bus_client_open(const struct bus_client_options *options,
+                                                               const char **ret_problem);
 
 /* All asks in flight end with broker_lost first. Takes NULL. */
 void bus_client_close(struct bus_client *client);
@@ -77,8 +78,8 @@ bool bus_client_connected(const struct bus_client *client);
 
 struct bus_ask {
     unsigned message;
-    const void *request; /* the message's request record */
-    struct text encoded; /* or, if not absent, its msgpack form */
+    const void *request;                 /* the message's request record */
+    struct text encoded;                 /* or, if not absent, its msgpack form */
     struct text request_id, traceparent; /* absent: none */
     struct bus_caller caller;
     int64_t deadline_us; /* monotonic */

@@ -6,7 +6,9 @@
 #include "base/log.h"
 
 static int usage(const char *program, const char *help) {
-    (void)printf("usage: %s [--help | --version]\n\n%s\n\nSettings come from the environment or a file .env: `pixbus config --help` lists them.\n", program, help);
+    (void)printf(
+        "usage: %s [--help | --version]\n\n%s\n\nSettings come from the environment or a file .env: `pixbus config --help` lists them.\n",
+        program, help);
     return 0;
 }
 
@@ -31,7 +33,8 @@ int program_start(int argc, char **argv, const char *program, const char *help, 
     }
     buffer_free(&problem);
     if (!log_level_parse(text_from(ret_settings->log_level), &level)) {
-        (void)fprintf(stderr, "%s: PIXBUS_LOG_LEVEL is '%s'; expected error, warn, info or debug\n", program, ret_settings->log_level);
+        (void)fprintf(stderr, "%s: PIXBUS_LOG_LEVEL is '%s'; expected error, warn, info or debug\n", program,
+                      ret_settings->log_level);
         return 2;
     }
     log_open(program, level);

@@ -59,8 +59,8 @@ static struct bus_socket *open_socket(void *context, int type) {
     if (socket->socket == NULL || socket->epoll_fd < 0 || !set_option(socket->socket, ZMQ_SNDHWM, FRAMES_QUEUED_MAX) ||
         !set_option(socket->socket, ZMQ_RCVHWM, FRAMES_QUEUED_MAX) || !set_option(socket->socket, ZMQ_LINGER, LINGER_MS) ||
         !set_option(socket->socket, ZMQ_HEARTBEAT_IVL, TCP_HEARTBEAT_MS) ||
-        zmq_setsockopt(socket->socket, ZMQ_MAXMSGSIZE, &size_max, sizeof size_max) != 0 || !add_to_epoll(socket->epoll_fd, socket->socket) ||
-        !open_monitor(socket)) {
+        zmq_setsockopt(socket->socket, ZMQ_MAXMSGSIZE, &size_max, sizeof size_max) != 0 ||
+        !add_to_epoll(socket->epoll_fd, socket->socket) || !open_monitor(socket)) {
         bus_socket_close(socket);
         return NULL;
     }
@@ -74,7 +74,8 @@ static struct bus_socket *connect_socket(void *context, const char *endpoint, co
     /* IMMEDIATE: nothing is queued for a broker that is not there, to be delivered stale when it comes. */
     if (zmq_setsockopt(socket->socket, ZMQ_ROUTING_ID, id, WIRE_ID_BYTES) != 0 || !set_option(socket->socket, ZMQ_IMMEDIATE, 1) ||
         !set_option(socket->socket, ZMQ_RECONNECT_IVL, 20) || !set_option(socket->socket, ZMQ_RECONNECT_IVL_MAX, 200) ||
-        !text_copy(text_from(endpoint), socket->endpoint, sizeof socket->endpoint) || zmq_connect(socket->socket, endpoint) != 0) {
+        !text_copy(text_from(endpoint), socket->endpoint, sizeof socket->endpoint) ||
+        zmq_connect(socket->socket, endpoint) != 0) {
         int saved = errno;
         bus_socket_close(socket);
         errno = saved;

@@ -29,7 +29,8 @@ enum bus_link { BUS_LINK_NONE, BUS_LINK_UP, BUS_LINK_DOWN };
 [[gnu::warn_unused_result]] struct bus_socket *bus_socket_connect(const char *endpoint, const uint8_t id[WIRE_ID_BYTES]);
 
 /* Another socket to the same endpoint, for another thread. Close it before `socket`. */
-[[gnu::warn_unused_result]] struct bus_socket *bus_socket_sibling(const struct bus_socket *socket, const uint8_t id[WIRE_ID_BYTES]);
+[[gnu::warn_unused_result]] struct bus_socket *bus_socket_sibling(const struct bus_socket *socket,
+                                                                  const uint8_t id[WIRE_ID_BYTES]);
 
 /* The broker's socket (ROUTER). An ipc endpoint is made with mode 0600. */
 [[gnu::warn_unused_result]] struct bus_socket *bus_socket_bind(const char *endpoint);

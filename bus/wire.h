@@ -9,8 +9,8 @@
 #include "proto/codec.h"
 
 #define WIRE_VERSION 1
-#define WIRE_ID_BYTES 16           /* a routing id: random for each process life */
-#define WIRE_HEARTBEATS_MISSED 3   /* so many make a peer dead, or wedged */
+#define WIRE_ID_BYTES 16         /* a routing id: random for each process life */
+#define WIRE_HEARTBEATS_MISSED 3 /* so many make a peer dead, or wedged */
 
 enum wire_verb {
     WIRE_HELLO = 1,     /* peer to broker */

@@ -7,9 +7,11 @@
 
 #include "proto/proto.h"
 
-static const char *const kinds[] = {[PROTO_UINT] = "number", [PROTO_BOOL] = "boolean", [PROTO_TIME] = "time", [PROTO_TEXT] = "text",
-                                    [PROTO_SECRET] = "secret text", [PROTO_ENUM] = "one of", [PROTO_LIST] = "list of"};
-static const char *const lanes[] = {[LANE_CONTROL] = "control", [LANE_INTERACTIVE] = "interactive", [LANE_BACKGROUND] = "background"};
+static const char *const kinds[] = {
+    [PROTO_UINT] = "number",        [PROTO_BOOL] = "boolean", [PROTO_TIME] = "time",   [PROTO_TEXT] = "text",
+    [PROTO_SECRET] = "secret text", [PROTO_ENUM] = "one of",  [PROTO_LIST] = "list of"};
+static const char *const lanes[] = {
+    [LANE_CONTROL] = "control", [LANE_INTERACTIVE] = "interactive", [LANE_BACKGROUND] = "background"};
 
 static void print_type(const struct proto_field *field) {
     (void)printf("%s", kinds[field->kind]);
@@ -41,7 +43,8 @@ static void print_record(const struct proto_record *record) {
         const struct proto_field *field = &record->fields[i];
         (void)printf("| %s | ", field->name);
         print_type(field);
-        (void)printf(" | %s | %s | %s |\n", field->presence == PROTO_REQUIRED ? "required" : "optional", error_describe(field->error)->name, field->doc);
+        (void)printf(" | %s | %s | %s |\n", field->presence == PROTO_REQUIRED ? "required" : "optional",
+                     error_describe(field->error)->name, field->doc);
     }
 }
 
@@ -52,14 +55,16 @@ int main(void) {
     for (size_t i = 0; i < proto_message_count; i++) {
         const struct proto_message *message = &proto_message_table[i];
         (void)printf("| %u | %s | %s | [%s](#%s) | [%s](#%s) | %s | %s | %" PRId64 " ms | %s |\n", message->number, message->name,
-                     message->service.data, message->request->name, message->request->name, message->reply->name, message->reply->name,
-                     message->safety == PROTO_IDEMPOTENT ? "yes" : "no", lanes[message->lane], message->deadline_ms, message->doc);
+                     message->service.data, message->request->name, message->request->name, message->reply->name,
+                     message->reply->name, message->safety == PROTO_IDEMPOTENT ? "yes" : "no", lanes[message->lane],
+                     message->deadline_ms, message->doc);
     }
     (void)printf("\n## Records\n");
     for (size_t i = 0; i < proto_record_count; i++)
         print_record(proto_record_table[i]);
     (void)printf("\n## Errors\n\n| number | error | HTTP | text |\n|---|---|---|---|\n");
     for (size_t i = 0; i < error_count; i++)
-        (void)printf("| %d | %s | %d | %s |\n", (int)error_table[i].error, error_table[i].name, error_table[i].http_status, error_table[i].text);
+        (void)printf("| %d | %s | %d | %s |\n", (int)error_table[i].error, error_table[i].name, error_table[i].http_status,
+                     error_table[i].text);
     return 0;
 }

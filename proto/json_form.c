@@ -1,12 +1,13 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
-#include "json/json.h"
 #include "proto/proto.h"
+#include "json/json.h"
 
 #define OF(type, field, value) (*(const type *)proto_field_of(field, value))
 
-static enum error object_to_record(const struct proto_record *record, const struct json *object, struct arena *arena, void *value);
+static enum error object_to_record(const struct proto_record *record, const struct json *object, struct arena *arena,
+                                   void *value);
 
 static enum error set_list(const struct proto_field *field, const struct json *member, struct arena *arena, void *value) {
     size_t count = json_count(member);
@@ -31,7 +32,8 @@ static enum error set_member(const struct proto_field *field, const struct json 
     switch (field->kind) {
     case PROTO_UINT: {
         int64_t number = json_as_integer(member);
-        if (json_kind(member) != JSON_KIND_INTEGER || number < 0 || (uint64_t)number < field->minimum || (uint64_t)number > field->maximum)
+        if (json_kind(member) != JSON_KIND_INTEGER || number < 0 || (uint64_t)number < field->minimum ||
+            (uint64_t)number > field->maximum)
             return field->error;
         *(uint64_t *)proto_field_at(field, value) = (uint64_t)number;
         return OK;
@@ -56,7 +58,8 @@ static enum error set_member(const struct proto_field *field, const struct json 
     return field->error;
 }
 
-static enum error object_to_record(const struct proto_record *record, const struct json *object, struct arena *arena, void *value) {
+static enum error object_to_record(const struct proto_record *record, const struct json *object, struct arena *arena,
+                                   void *value) {
     for (const struct proto_field *field = record->fields; field->name != NULL; field++) {
         const struct json *member = json_member(object, field->name);
         if (json_kind(member) == JSON_KIND_NULL)

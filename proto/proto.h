@@ -74,9 +74,9 @@ struct proto_field {
     enum proto_presence presence;
     uint64_t minimum, maximum; /* a value (UINT), bytes (TEXT, SECRET) or items (LIST) */
     enum error error;
-    const struct proto_enum *values;   /* ENUM */
-    const struct proto_record *item;   /* LIST */
-    size_t offset, count_offset;       /* in the record's struct */
+    const struct proto_enum *values; /* ENUM */
+    const struct proto_record *item; /* LIST */
+    size_t offset, count_offset;     /* in the record's struct */
     const char *doc;
 };
 

@@ -38,7 +38,8 @@ bool decode_start(const char *program) {
         return false;
     }
     /* Damaged images are everyday; their warnings would fill the log. */
-    (void)g_log_set_handler("VIPS", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG, ignore_log, NULL);
+    (void)g_log_set_handler("VIPS", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG, ignore_log,
+                            NULL);
     vips_concurrency_set(1); /* images are decoded side by side, not each by many threads */
     vips_cache_set_max(0);   /* no image comes twice */
     block_other_loaders();
@@ -79,7 +80,8 @@ static VipsImage *load(enum format format, struct text image, int shrink) {
                                    VIPS_FAIL_ON_ERROR, NULL);
         break;
     case FORMAT_PNG:
-        (void)vips_pngload_buffer(bytes, image.size, &loaded, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
+        (void)vips_pngload_buffer(bytes, image.size, &loaded, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR,
+                                  NULL);
         break;
     case FORMAT_WEBP:
         (void)vips_webpload_buffer(bytes, image.size, &loaded, "page", 0, "n", 1, "scale", 1.0 / shrink, "access",
@@ -89,8 +91,7 @@ static VipsImage *load(enum format format, struct text image, int shrink) {
         (void)vips_gifload_buffer(bytes, image.size, &loaded, "page", 0, "n", 1, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on",
                                   VIPS_FAIL_ON_ERROR, NULL);
         break;
-    case FORMAT_NONE:
-        break;
+    case FORMAT_NONE: break;
     }
     return loaded;
 }

@@ -27,7 +27,7 @@ struct decode_result {
     bool decoded;
     uint8_t *jpeg; /* decoded: the thumbnail; free with decode_result_free() */
     size_t jpeg_bytes;
-    uint32_t width, height;               /* decoded: of the upright original */
+    uint32_t width, height;              /* decoded: of the upright original */
     char reason[LIMIT_REASON_BYTES + 1]; /* not decoded: a sentence for the owner of the image */
 };
 

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "actors/imgproc/decoder_wire.h"
+#include "base/clock.h"
 
 #define DECODER_NAME "pixbus-decoder"
 #define GRACE_US (500 * US_PER_MS) /* the decoder's own time limit comes first: it gives the better reason */
@@ -55,7 +55,8 @@ struct decoders *decoders_new(const char *program, size_t count, const struct de
         return NULL;
     decoders->limits = *limits;
     decoders->count = count;
-    if (program != NULL ? !text_copy(text_from(program), decoders->program, sizeof decoders->program) : !beside_us(decoders->program)) {
+    if (program != NULL ? !text_copy(text_from(program), decoders->program, sizeof decoders->program)
+                        : !beside_us(decoders->program)) {
         free(decoders);
         return NULL;
     }
@@ -226,7 +227,8 @@ static enum receipt receive_answer(const struct decoder *decoder, int64_t deadli
     enum receipt receipt = receive_all(decoder->socket_fd, &answer, sizeof answer, deadline_us);
     if (receipt != RECEIVED)
         return receipt;
-    if (answer.magic != DECODER_MAGIC || answer.jpeg_bytes > THUMBNAIL_BYTES_MAX || (answer.decoded != 0) != (answer.jpeg_bytes > 0))
+    if (answer.magic != DECODER_MAGIC || answer.jpeg_bytes > THUMBNAIL_BYTES_MAX ||
+        (answer.decoded != 0) != (answer.jpeg_bytes > 0))
         return ENDED;
     ret_result->decoded = answer.decoded != 0;
     ret_result->width = answer.width;
@@ -237,7 +239,8 @@ static enum receipt receive_answer(const struct decoder *decoder, int64_t deadli
         return RECEIVED;
     ret_result->jpeg = malloc(answer.jpeg_bytes);
     ret_result->jpeg_bytes = answer.jpeg_bytes;
-    receipt = ret_result->jpeg != NULL ? receive_all(decoder->socket_fd, ret_result->jpeg, answer.jpeg_bytes, deadline_us) : ENDED;
+    receipt = ret_result->jpeg != NULL ? receive_all(decoder->socket_fd, ret_result->jpeg, answer.jpeg_bytes, deadline_us)
+                                       : ENDED;
     if (receipt != RECEIVED)
         decode_result_free(ret_result);
     return receipt;

@@ -33,7 +33,7 @@ struct event {
     size_t at; /* the record that is worked on */
     struct imgproc_object_event_outcome outcome;
     unsigned rounds;
-    struct text sequencer;  /* of the record, or absent to decide by the state of things alone */
+    struct text sequencer; /* of the record, or absent to decide by the state of things alone */
     struct memory_claim claim;
     struct buffer image;
     char etag[S3_ETAG_BYTES]; /* of the object that the thumbnail, or the rejection, is of */
@@ -132,7 +132,8 @@ static void original_looked_at(void *context, struct s3_result *result) {
     if (result->outcome == S3_MISSING) {
         delete_thumbnail(event, thumbnail_deleted);
     } else if (result->outcome == S3_OK) {
-        event->sequencer = (struct text){0}; /* uploaded again after this removal, whose first delivery may have gone half the way */
+        event->sequencer = (struct text){
+            0}; /* uploaded again after this removal, whose first delivery may have gone half the way */
         make(event);
     } else {
         fail_s3(event, result);
@@ -266,9 +267,9 @@ static void decode_done(struct pool_job *job) {
         return;
     }
     const struct s3_request request = request_to(event, event->imgproc->thumbnails_bucket, thumbnail_put);
-    begun(event, s3_put(event->imgproc->s3, &request,
-                        (struct text){(const char *)event->thumbnail.jpeg, event->thumbnail.jpeg_bytes}, TEXT("image/jpeg"),
-                        TEXT(CACHE_CONTROL)));
+    begun(event,
+          s3_put(event->imgproc->s3, &request, (struct text){(const char *)event->thumbnail.jpeg, event->thumbnail.jpeg_bytes},
+                 TEXT("image/jpeg"), TEXT(CACHE_CONTROL)));
 }
 
 static void image_here(void *context, struct s3_result *result) {

@@ -7,7 +7,8 @@ static void count(struct service *service, enum outcome outcome) {
     service->outcomes[outcome]++;
 }
 
-void client_told(struct broker_core *core, struct peer *client, uint64_t id, enum error error, const char *detail, int64_t queue_us) {
+void client_told(struct broker_core *core, struct peer *client, uint64_t id, enum error error, const char *detail,
+                 int64_t queue_us) {
     struct wire_reply reply = {.id = id, .error = (uint64_t)error, .detail = text_from(detail), .queue_us = (uint64_t)queue_us};
     peer_send(core, client, WIRE_REPLY, &reply, (struct text){0});
 }
@@ -101,8 +102,8 @@ static bool enqueue(struct broker_core *core, struct ask *ask, const struct wire
     struct service *service = ask->service;
     if (service->queued >= core->options.queue_messages || service->queued_bytes + body.size > LIMIT_QUEUE_BYTES)
         return false;
-    char *at = ask->memory =
-        malloc(header->service.size + header->request_id.size + header->traceparent.size + header->email.size + body.size + 1);
+    char *at = ask->memory = malloc(header->service.size + header->request_id.size + header->traceparent.size +
+                                    header->email.size + body.size + 1);
     if (at == NULL)
         return false;
     ask->header = *header;
@@ -118,7 +119,8 @@ static bool enqueue(struct broker_core *core, struct ask *ask, const struct wire
     return true;
 }
 
-static struct ask *ask_new(struct broker_core *core, struct peer *client, struct service *service, const struct wire_ask *header) {
+static struct ask *ask_new(struct broker_core *core, struct peer *client, struct service *service,
+                           const struct wire_ask *header) {
     struct ask *ask = HASH_CNT(hh, core->asks) < LIMIT_ASKS_IN_FLIGHT ? calloc(1, sizeof *ask) : NULL;
     if (ask == NULL)
         return NULL;
@@ -223,7 +225,8 @@ void ask_cancel(struct broker_core *core, struct peer *client, uint64_t id) {
 void ask_expired(struct broker_core *core, struct ask *ask) {
     bool queued = ask->state == ASK_QUEUED;
     cancel_at_instance(core, ask);
-    client_told(core, ask->key.client, ask->key.id, ERROR_timeout, NULL, (queued ? core->now_us : ask->dispatched_us) - ask->received_us);
+    client_told(core, ask->key.client, ask->key.id, ERROR_timeout, NULL,
+                (queued ? core->now_us : ask->dispatched_us) - ask->received_us);
     end(core, ask, queued ? OUTCOME_EXPIRED_QUEUED : OUTCOME_EXPIRED_IN_FLIGHT);
 }
 

@@ -88,7 +88,7 @@ void broker_core_probe(struct broker_core *core) {
     ping_all(core);
 }
 
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Silence means death. The peer is told that what it was sent is void, in case it was only stopped. */
 static void check_silence(struct broker_core *core, struct peer *peer) {
@@ -128,7 +128,8 @@ static int64_t sooner(int64_t a, int64_t b) {
 }
 
 int64_t broker_core_due_us(const struct broker_core *core) {
-    return sooner(sooner(timers_due_us(&core->ask_timers), timers_due_us(&core->peer_timers)), sooner(core->ping_due_us, core->retry_us));
+    return sooner(sooner(timers_due_us(&core->ask_timers), timers_due_us(&core->peer_timers)),
+                  sooner(core->ping_due_us, core->retry_us));
 }
 
 void broker_core_drain(struct broker_core *core) {

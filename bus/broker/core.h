@@ -12,9 +12,9 @@
 struct broker_core;
 
 struct broker_options {
-    const char *id;           /* identity of this process life, for peers; kept */
-    int64_t heartbeat_us;     /* how often peers hear of the broker */
-    size_t queue_messages;    /* asks that may wait for one service */
+    const char *id;        /* identity of this process life, for peers; kept */
+    int64_t heartbeat_us;  /* how often peers hear of the broker */
+    size_t queue_messages; /* asks that may wait for one service */
 };
 
 /* NULL: no memory. */

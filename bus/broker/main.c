@@ -14,7 +14,7 @@
 #include "bus/program.h"
 #include "bus/socket.h"
 
-#define COMPLAIN_US US_PER_S       /* how often peers that send nonsense are worth a line */
+#define COMPLAIN_US US_PER_S     /* how often peers that send nonsense are worth a line */
 #define DRAIN_US (10 * US_PER_S) /* how long asks in flight may take to finish after SIGTERM */
 
 struct broker {

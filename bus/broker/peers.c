@@ -61,7 +61,8 @@ struct service *service_find(struct broker_core *core, struct text name) {
 /* NULL: no room. */
 static struct service *service_register(struct broker_core *core, struct text name) {
     struct service *service = service_find(core, name);
-    if (service == NULL && core->service_count < LIMIT_SERVICES && text_copy(name, core->services[core->service_count].name, sizeof core->services->name))
+    if (service == NULL && core->service_count < LIMIT_SERVICES &&
+        text_copy(name, core->services[core->service_count].name, sizeof core->services->name))
         service = &core->services[core->service_count++];
     return service;
 }

@@ -26,7 +26,7 @@ enum output_state {
 struct peer {
     uint8_t id[WIRE_ID_BYTES]; /* routing id */
     enum peer_state state;
-    bool wedged;               /* its heartbeats come, but its loop does not turn */
+    bool wedged; /* its heartbeats come, but its loop does not turn */
     char name[LIMIT_INSTANCE_NAME_BYTES + 1];
     struct service *service; /* NULL: it only asks */
     unsigned credit;         /* asks it would take now */
@@ -140,7 +140,8 @@ void asks_strand(struct broker_core *core, struct service *service);
 /* Give queued asks to instances that take work. */
 void asks_dispatch(struct broker_core *core, struct service *service);
 /* An outcome that the broker itself tells a client. */
-void client_told(struct broker_core *core, struct peer *client, uint64_t id, enum error error, const char *detail, int64_t queue_us);
+void client_told(struct broker_core *core, struct peer *client, uint64_t id, enum error error, const char *detail,
+                 int64_t queue_us);
 
 /* manage.c: the service `bus`. */
 void manage(struct broker_core *core, struct peer *client, const struct wire_ask *header);

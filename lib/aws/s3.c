@@ -50,18 +50,12 @@ struct s3_operation {
 
 const char *s3_outcome_name(enum s3_outcome outcome) {
     switch (outcome) {
-    case S3_OK:
-        return "ok";
-    case S3_MISSING:
-        return "missing";
-    case S3_DENIED:
-        return "denied";
-    case S3_TOO_LARGE:
-        return "too_large";
-    case S3_PRECONDITION_FAILED:
-        return "precondition_failed";
-    case S3_UNAVAILABLE:
-        return "unavailable";
+    case S3_OK: return "ok";
+    case S3_MISSING: return "missing";
+    case S3_DENIED: return "denied";
+    case S3_TOO_LARGE: return "too_large";
+    case S3_PRECONDITION_FAILED: return "precondition_failed";
+    case S3_UNAVAILABLE: return "unavailable";
     }
     return "unknown";
 }
@@ -197,7 +191,8 @@ static bool is_passing_trouble(int status, struct text code) {
 }
 
 /* The answer's meaning. False: try again. */
-[[gnu::warn_unused_result]] static bool judge(const struct s3_operation *operation, int status, struct text code, enum s3_outcome *ret_outcome) {
+[[gnu::warn_unused_result]] static bool judge(const struct s3_operation *operation, int status, struct text code,
+                                              enum s3_outcome *ret_outcome) {
     if (status >= 200 && status < 300) {
         *ret_outcome = S3_OK;
     } else if (status == 404 && !text_equal(code, TEXT("NoSuchBucket"))) {
@@ -347,8 +342,8 @@ struct s3_operation *s3_get(struct s3_client *client, const struct s3_request *r
     return operation_begin(operation);
 }
 
-struct s3_operation *s3_put(struct s3_client *client, const struct s3_request *request, struct text body, struct text content_type,
-                            struct text cache_control) {
+struct s3_operation *s3_put(struct s3_client *client, const struct s3_request *request, struct text body,
+                            struct text content_type, struct text cache_control) {
     uint8_t hash[SHA256_BYTES];
     assert(body.data != NULL);
     struct s3_operation *operation = operation_new(client, "PUT", request);

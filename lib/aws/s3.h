@@ -48,9 +48,9 @@ const char *s3_outcome_name(enum s3_outcome outcome);
 
 struct s3_result {
     enum s3_outcome outcome;
-    struct buffer body;         /* of a get; may be taken: zero it then */
-    uint64_t size;              /* of the object, as the server announced it (get and head) */
-    char etag[S3_ETAG_BYTES];   /* without quotes; "" if none came */
+    struct buffer body;           /* of a get; may be taken: zero it then */
+    uint64_t size;                /* of the object, as the server announced it (get and head) */
+    char etag[S3_ETAG_BYTES];     /* without quotes; "" if none came */
     char detail[S3_DETAIL_BYTES]; /* what the server or the network said, for people; "" for S3_OK */
 };
 

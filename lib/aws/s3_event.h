@@ -23,9 +23,9 @@ enum s3_event_kind {
 
 struct s3_event_record {
     enum s3_event_kind kind;
-    struct text name;       /* of the event, without "s3:" */
+    struct text name; /* of the event, without "s3:" */
     struct text bucket;
-    struct text key;        /* decoded: UTF-8 without NUL, 1 to 1024 bytes; absent with S3_EVENT_OTHER if it is none */
+    struct text key; /* decoded: UTF-8 without NUL, 1 to 1024 bytes; absent with S3_EVENT_OTHER if it is none */
     bool has_size;
     uint64_t size;
     struct text etag;       /* without quotes; absent if unknown */

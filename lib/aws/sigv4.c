@@ -151,7 +151,8 @@ bool sigv4_sign(struct sigv4_signer *signer, const struct sigv4_request *request
     struct sigv4_request whole = *request;
     struct text payload = payload_sha256.data != NULL ? payload_sha256 : TEXT(SIGV4_UNSIGNED_PAYLOAD);
     char hexadecimal[SIGV4_SIGNATURE_BYTES];
-    if (!sigv4_set_now(signer, now_us) || !text_copy(payload, ret_signature->payload_sha256, sizeof ret_signature->payload_sha256))
+    if (!sigv4_set_now(signer, now_us) ||
+        !text_copy(payload, ret_signature->payload_sha256, sizeof ret_signature->payload_sha256))
         return false;
     memcpy(ret_signature->date, signer->date, SIGV4_DATE_BYTES);
     ret_signature->session_token = signer->has_session_token ? signer->session_token : NULL;

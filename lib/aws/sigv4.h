@@ -50,7 +50,8 @@ struct sigv4_presign {
 };
 
 /* Append the URL. False if the endpoint is malformed, a limit is passed or `out` is full; `out` may then hold a part. */
-[[gnu::warn_unused_result]] bool sigv4_presign(struct sigv4_signer *signer, const struct sigv4_presign *presign, struct buffer *out);
+[[gnu::warn_unused_result]] bool sigv4_presign(struct sigv4_signer *signer, const struct sigv4_presign *presign,
+                                               struct buffer *out);
 
 /* Append "/bucket/key" (or "/key" if the bucket is absent), percent-encoded as S3 signs it. */
 void sigv4_append_path(struct buffer *out, struct text bucket, struct text key);
@@ -59,18 +60,18 @@ void sigv4_append_path(struct buffer *out, struct text bucket, struct text key);
 
 struct sigv4_request {
     struct text method;
-    struct text path;  /* as it stands in the request line, percent-encoded, from the first '/' to the '?' */
-    struct text query; /* as it stands there, without the '?'; absent: none */
+    struct text path;                   /* as it stands in the request line, percent-encoded, from the first '/' to the '?' */
+    struct text query;                  /* as it stands there, without the '?'; absent: none */
     const struct sigv4_header *headers; /* in any order; a repeated name is joined by commas */
     size_t header_count;
 };
 
 /* The headers that a request needs beside its own. All NUL-terminated. */
 struct sigv4_signature {
-    char date[17];                           /* x-amz-date */
-    char payload_sha256[SHA256_HEX_BYTES];   /* x-amz-content-sha256 */
-    char authorization[1536];                /* authorization */
-    const char *session_token;               /* x-amz-security-token, or NULL; lives as long as the signer */
+    char date[17];                         /* x-amz-date */
+    char payload_sha256[SHA256_HEX_BYTES]; /* x-amz-content-sha256 */
+    char authorization[1536];              /* authorization */
+    const char *session_token;             /* x-amz-security-token, or NULL; lives as long as the signer */
 };
 
 /*

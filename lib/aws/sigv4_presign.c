@@ -30,7 +30,8 @@ static bool parse_endpoint(struct text endpoint, struct text *ret_origin, char r
     return true;
 }
 
-static void append_query(struct sigv4_signer *signer, unsigned expires_s, const struct sigv4_headers *headers, struct buffer *out) {
+static void append_query(struct sigv4_signer *signer, unsigned expires_s, const struct sigv4_headers *headers,
+                         struct buffer *out) {
     char expires[16];
     int expires_size = snprintf(expires, sizeof expires, "%u", expires_s);
     buffer_append_text(out, TEXT("X-Amz-Algorithm=" SIGV4_ALGORITHM "&X-Amz-Credential="));
@@ -89,9 +90,8 @@ bool sigv4_presign(struct sigv4_signer *signer, const struct sigv4_presign *pres
     size_t query_at = out->size + 1;
     buffer_append(out, "?", 1);
     append_query(signer, presign->expires_s, &headers, out);
-    if (!buffer_ok(out) ||
-        !make_canonical(signer, presign->method, (struct text){out->data + path_at, query_at - 1 - path_at},
-                        (struct text){out->data + query_at, out->size - query_at}, &headers))
+    if (!buffer_ok(out) || !make_canonical(signer, presign->method, (struct text){out->data + path_at, query_at - 1 - path_at},
+                                           (struct text){out->data + query_at, out->size - query_at}, &headers))
         return false;
     sigv4_compute(signer, signer->date, signature);
     buffer_append_text(out, TEXT("&X-Amz-Signature="));

@@ -18,20 +18,13 @@ struct claim {
 
 const char *sigv4_result_name(enum sigv4_result result) {
     switch (result) {
-    case SIGV4_OK:
-        return "ok";
-    case SIGV4_MISSING:
-        return "missing";
-    case SIGV4_MALFORMED:
-        return "malformed";
-    case SIGV4_EXPIRED:
-        return "expired";
-    case SIGV4_NOT_YET_VALID:
-        return "not_yet_valid";
-    case SIGV4_UNKNOWN_KEY:
-        return "unknown_key";
-    case SIGV4_MISMATCH:
-        return "mismatch";
+    case SIGV4_OK: return "ok";
+    case SIGV4_MISSING: return "missing";
+    case SIGV4_MALFORMED: return "malformed";
+    case SIGV4_EXPIRED: return "expired";
+    case SIGV4_NOT_YET_VALID: return "not_yet_valid";
+    case SIGV4_UNKNOWN_KEY: return "unknown_key";
+    case SIGV4_MISMATCH: return "mismatch";
     }
     return "unknown";
 }
@@ -64,9 +57,14 @@ static bool parse_date(const char *date, int64_t *ret_time_us) {
             part[i] = part[i] * 10 + (*at - '0');
             k++;
         }
-    struct tm tm = {.tm_year = part[0] - 1900, .tm_mon = part[1] - 1, .tm_mday = part[2], .tm_hour = part[3], .tm_min = part[4],
+    struct tm tm = {.tm_year = part[0] - 1900,
+                    .tm_mon = part[1] - 1,
+                    .tm_mday = part[2],
+                    .tm_hour = part[3],
+                    .tm_min = part[4],
                     .tm_sec = part[5]};
-    if (part[0] < 1970 || part[1] < 1 || part[1] > 12 || part[2] < 1 || part[2] > 31 || part[3] > 23 || part[4] > 59 || part[5] > 60)
+    if (part[0] < 1970 || part[1] < 1 || part[1] > 12 || part[2] < 1 || part[2] > 31 || part[3] > 23 || part[4] > 59 ||
+        part[5] > 60)
         return false;
     *ret_time_us = (int64_t)timegm(&tm) * US_PER_S;
     return true;
@@ -228,7 +226,8 @@ static enum sigv4_result check_time(const struct claim *claim, int64_t now_us) {
     return signed_us < now_us - SIGV4_SKEW_MAX_S * US_PER_S ? SIGV4_NOT_YET_VALID : SIGV4_OK;
 }
 
-static enum sigv4_result read_claim(const struct sigv4_request *request, const struct sigv4_query *query, struct claim *ret_claim) {
+static enum sigv4_result read_claim(const struct sigv4_request *request, const struct sigv4_query *query,
+                                    struct claim *ret_claim) {
     size_t authorizations, signatures, algorithms, credentials;
     struct text authorization = find_header(request, TEXT("authorization"), &authorizations);
     (void)sigv4_find_parameter(query, TEXT("X-Amz-Signature"), &signatures);

@@ -14,7 +14,7 @@
 #define LIMIT_TOKEN_BYTES 2048
 #define LIMIT_URL_BYTES 2048
 #define LIMIT_CURSOR_BYTES 64
-#define LIMIT_IMAGE_ID_BYTES 64 /* ours are 32 hex digits; adopted rows may hold others */
+#define LIMIT_IMAGE_ID_BYTES 64     /* ours are 32 hex digits; adopted rows may hold others */
 #define LIMIT_OBJECT_KEY_BYTES 1024 /* S3 */
 #define LIMIT_BUCKET_BYTES 255
 #define LIMIT_REASON_BYTES 200
@@ -22,7 +22,7 @@
 /* HTTP. Larger: 413, 414 or 431. */
 #define LIMIT_HTTP_BODY_BYTES (64 * 1024)
 #define LIMIT_JSON_DEPTH 32
-#define LIMIT_HTTP_BODY_MS 10000 /* for a body to arrive; beyond: 408 */
+#define LIMIT_HTTP_BODY_MS 10000       /* for a body to arrive; beyond: 408 */
 #define LIMIT_TOKEN_CACHE_ENTRIES 1024 /* verified tokens a gateway worker remembers; more: the oldest is checked again */
 #define LIMIT_TOKEN_CACHE_S 60
 
@@ -34,7 +34,7 @@
 #define LIMIT_MESSAGE_BYTES (2 * 1024 * 1024)
 #define LIMIT_ENVELOPE_BYTES 1024
 #define LIMIT_BATCH_BYTES (32 * 1024 * 1024) /* gathered for one peer; beyond: it is given up */
-#define LIMIT_EVENT_BYTES (64 * 1024) /* S3 event notification, as SQS limits it when S3 sends */
+#define LIMIT_EVENT_BYTES (64 * 1024)        /* S3 event notification, as SQS limits it when S3 sends */
 #define LIMIT_MSGPACK_DEPTH 16
 #define LIMIT_RECORD_FIELDS 32
 

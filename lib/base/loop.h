@@ -20,7 +20,7 @@ enum loop_interest { LOOP_READ = 1, LOOP_WRITE = 2 };
 /* A file descriptor that is watched, level-triggered. Owned by the caller; must stay in place while it is added. */
 struct loop_watch {
     int fd;
-    unsigned interest; /* of enum loop_interest */
+    unsigned interest;                                       /* of enum loop_interest */
     void (*ready)(struct loop_watch *watch, unsigned ready); /* errors and hang-ups count as both */
     void *context;
     struct loop *loop; /* set by the loop; NULL while not added */
@@ -79,7 +79,7 @@ void loop_hook_add(struct loop *loop, struct loop_hook *hook);
 void loop_post(struct loop *loop, struct loop_task *task);
 
 /* Call `handle` in the loop when the process gets `signal_number`, which is blocked for it (before other threads start). */
-[[gnu::warn_unused_result]] bool loop_signal(struct loop *loop, int signal_number, void (*handle)(void *context, int signal_number),
-                                             void *context);
+[[gnu::warn_unused_result]] bool loop_signal(struct loop *loop, int signal_number,
+                                             void (*handle)(void *context, int signal_number), void *context);
 
 #endif

@@ -13,8 +13,8 @@ struct pool_job {
     void (*work)(struct pool_job *job); /* in a thread of the pool */
     void (*done)(struct pool_job *job); /* afterwards, in the loop's thread */
     void *context;
-    struct loop_task task;  /* the pool's own */
-    struct pool_job *next;  /* the pool's own */
+    struct loop_task task; /* the pool's own */
+    struct pool_job *next; /* the pool's own */
 };
 
 /*

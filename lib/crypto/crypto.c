@@ -64,7 +64,8 @@ struct hmac *hmac_new(void) {
     if (hmac == NULL)
         return NULL;
     char name[] = "SHA256";
-    const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0), OSSL_PARAM_construct_end()};
+    const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
+                                     OSSL_PARAM_construct_end()};
     hmac->algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
     hmac->context = hmac->algorithm != NULL ? EVP_MAC_CTX_new(hmac->algorithm) : NULL;
     if (hmac->context == NULL || EVP_MAC_CTX_set_params(hmac->context, parameters) != 1) {

@@ -100,19 +100,14 @@ static enum http_outcome outcome_of(CURLcode code, const struct http_exchange *e
     if (exchange->too_large)
         return HTTP_TOO_LARGE;
     switch (code) {
-    case CURLE_OK:
-        return HTTP_ANSWERED;
-    case CURLE_FILESIZE_EXCEEDED:
-        return HTTP_TOO_LARGE;
+    case CURLE_OK: return HTTP_ANSWERED;
+    case CURLE_FILESIZE_EXCEEDED: return HTTP_TOO_LARGE;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
     case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-        return HTTP_UNREACHABLE;
-    case CURLE_OPERATION_TIMEDOUT:
-        return HTTP_TIMED_OUT;
-    default:
-        return HTTP_BROKEN;
+    case CURLE_PEER_FAILED_VERIFICATION: return HTTP_UNREACHABLE;
+    case CURLE_OPERATION_TIMEDOUT: return HTTP_TIMED_OUT;
+    default: return HTTP_BROKEN;
     }
 }
 
@@ -129,10 +124,10 @@ static void collect(struct http_client *client) {
         CURLcode code = message->data.result;
         (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&exchange);
         enum http_outcome outcome = outcome_of(code, exchange);
-        const char *problem = outcome == HTTP_ANSWERED     ? ""
-                              : outcome == HTTP_TOO_LARGE  ? "the answer is longer than allowed"
+        const char *problem = outcome == HTTP_ANSWERED    ? ""
+                              : outcome == HTTP_TOO_LARGE ? "the answer is longer than allowed"
                               : exchange->problem[0] != 0 ? exchange->problem
-                                                           : curl_easy_strerror(code);
+                                                          : curl_easy_strerror(code);
         exchange_end(exchange, outcome, problem);
     }
     start_waiting(client);
@@ -273,7 +268,8 @@ static bool add_header(struct http_exchange *exchange, struct text name, struct 
     /* curl's own form for a header without a value; "name:" would take it out. */
     buffer_append_text(scratch, value.size > 0 ? TEXT(": ") : TEXT(";"));
     buffer_append_text(scratch, value);
-    if (memchr(buffer_text(scratch).data, '\n', scratch->size) != NULL || memchr(buffer_text(scratch).data, '\r', scratch->size) != NULL)
+    if (memchr(buffer_text(scratch).data, '\n', scratch->size) != NULL ||
+        memchr(buffer_text(scratch).data, '\r', scratch->size) != NULL)
         return false;
     buffer_append(scratch, "", 1);
     struct curl_slist *list = buffer_ok(scratch) ? curl_slist_append(exchange->headers, scratch->data) : NULL;
@@ -406,7 +402,8 @@ struct text http_response_header(const struct http_response *response, const cha
     struct curl_header *header = NULL;
     if (curl_easy_header(response->exchange->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return (struct text){0};
-    if (header->amount > 1 && curl_easy_header(response->exchange->easy, name, header->amount - 1, CURLH_HEADER, -1, &header) != CURLHE_OK)
+    if (header->amount > 1 &&
+        curl_easy_header(response->exchange->easy, name, header->amount - 1, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return (struct text){0};
     return text_from(header->value);
 }

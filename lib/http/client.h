@@ -40,9 +40,9 @@ enum http_outcome {
 
 struct http_response {
     enum http_outcome outcome;
-    int status;             /* 0 if none came */
-    struct buffer body;     /* may be taken: zero it then */
-    const char *problem;    /* for people; "" if HTTP_ANSWERED */
+    int status;          /* 0 if none came */
+    struct buffer body;  /* may be taken: zero it then */
+    const char *problem; /* for people; "" if HTTP_ANSWERED */
     struct http_exchange *exchange;
 };
 
@@ -62,7 +62,8 @@ struct http_request {
 };
 
 /* NULL when the queue is full, memory is exhausted or the URL cannot be used: `done` will not be called. */
-[[gnu::warn_unused_result]] struct http_exchange *http_client_send(struct http_client *client, const struct http_request *request);
+[[gnu::warn_unused_result]] struct http_exchange *http_client_send(struct http_client *client,
+                                                                   const struct http_request *request);
 
 /* Give up: `done` will not be called. Not from within its own `done`. */
 void http_exchange_cancel(struct http_exchange *exchange);

@@ -6,7 +6,8 @@
 
 struct json *json_parse(struct text document, char problem[JSON_PROBLEM_BYTES]) {
     json_error_t error;
-    json_t *root = json_loadb(document.data != NULL ? document.data : "", document.size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    json_t *root = json_loadb(document.data != NULL ? document.data : "", document.size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
+                              &error);
     if (root == NULL)
         (void)snprintf(problem, JSON_PROBLEM_BYTES, "%s in line %d, column %d", error.text, error.line, error.column);
     return (struct json *)root;

@@ -104,8 +104,8 @@ static struct sigv4_signer *open_signer(struct arena *arena, char *line) {
     char *fields[FIELDS_MAX];
     if (split(line, fields) != 4)
         give_up("the first line must hold four credentials");
-    struct sigv4_credentials credentials = {decode(arena, fields[0]).data, decode(arena, fields[1]).data, decode(arena, fields[2]).data,
-                                            decode(arena, fields[3]).data};
+    struct sigv4_credentials credentials = {decode(arena, fields[0]).data, decode(arena, fields[1]).data,
+                                            decode(arena, fields[2]).data, decode(arena, fields[3]).data};
     struct sigv4_signer *signer = sigv4_signer_new(&credentials);
     if (signer == NULL)
         give_up("there is no signer for these credentials");

@@ -88,14 +88,24 @@ static void advance(struct world *world, int64_t us) {
 static struct inbox *join(struct world *world, const char *service, unsigned credit) {
     struct inbox *peer = &world->peers[world->peer_count++];
     memset(peer->id, (int)world->peer_count, WIRE_ID_BYTES);
-    struct wire_hello hello = {.version_min = 1, .version_max = 1, .instance = text_from("test"), .service = text_from(service),
-                               .credit = credit, .heartbeat_us = HEARTBEAT_US};
+    struct wire_hello hello = {.version_min = 1,
+                               .version_max = 1,
+                               .instance = text_from("test"),
+                               .service = text_from(service),
+                               .credit = credit,
+                               .heartbeat_us = HEARTBEAT_US};
     say(world, peer, WIRE_HELLO, &hello, (struct text){0});
     return peer;
 }
 
-static void send_ask(struct world *world, struct inbox *client, uint64_t id, const char *service, int64_t remaining_us, unsigned lane) {
-    struct wire_ask ask = {.id = id, .service = text_from(service), .message = 200, .lane = lane, .attempt = 1, .remaining_us = (uint64_t)remaining_us};
+static void send_ask(struct world *world, struct inbox *client, uint64_t id, const char *service, int64_t remaining_us,
+                     unsigned lane) {
+    struct wire_ask ask = {.id = id,
+                           .service = text_from(service),
+                           .message = 200,
+                           .lane = lane,
+                           .attempt = 1,
+                           .remaining_us = (uint64_t)remaining_us};
     say(world, client, WIRE_ASK, &ask, TEXT("body"));
 }
 
@@ -129,7 +139,11 @@ static void beat(struct world *world, struct inbox *peer, uint64_t turns) {
 
 /* The counts of a service, which must add up whatever happened. */
 static struct bus_service stats(struct world *world, struct inbox *client, const char *service) {
-    struct wire_ask ask = {.id = 1000000 + (uint64_t)client->count, .service = text_from("bus"), .message = MESSAGE_bus_services, .attempt = 1, .remaining_us = 1000};
+    struct wire_ask ask = {.id = 1000000 + (uint64_t)client->count,
+                           .service = text_from("bus"),
+                           .message = MESSAGE_bus_services,
+                           .attempt = 1,
+                           .remaining_us = 1000};
     struct bus_services_reply reply;
     struct bus_service found = {0};
     struct arena arena;
@@ -141,8 +155,8 @@ static struct bus_service stats(struct world *world, struct inbox *client, const
         if (text_equal(reply.services[i].name, text_from(service)))
             found = reply.services[i];
     arena_free(&arena);
-    assert_int_equal(found.asked, found.replied + found.busy + found.unavailable + found.expired_queued + found.expired_in_flight +
-                                      found.cancelled + found.lost + found.queued + found.in_flight);
+    assert_int_equal(found.asked, found.replied + found.busy + found.unavailable + found.expired_queued +
+                                      found.expired_in_flight + found.cancelled + found.lost + found.queued + found.in_flight);
     return found;
 }
 
@@ -347,7 +361,12 @@ static void test_hello_again_voids_what_was(void **state) {
     struct world *world = *state;
     struct inbox *client = join(world, NULL, 0), *feed = join(world, "feed", 1);
     send_ask(world, client, 1, "feed", 50000, 1);
-    struct wire_hello hello = {.version_min = 1, .version_max = 1, .instance = TEXT("again"), .service = TEXT("feed"), .credit = 1, .heartbeat_us = HEARTBEAT_US};
+    struct wire_hello hello = {.version_min = 1,
+                               .version_max = 1,
+                               .instance = TEXT("again"),
+                               .service = TEXT("feed"),
+                               .credit = 1,
+                               .heartbeat_us = HEARTBEAT_US};
     say(world, feed, WIRE_HELLO, &hello, (struct text){0});
     assert_int_equal(last(client, WIRE_REPLY)->reply.error, ERROR_instance_lost);
     send_ask(world, client, 2, "feed", 50000, 1);
@@ -365,7 +384,8 @@ static void test_strangers_and_garbage(void **state) {
     broker_core_receive(world->core, id_of(client), TEXT("\xdd\xff\xff\xff\xff garbage"), world->now_us);
     broker_core_receive(world->core, TEXT("short id"), TEXT("\x90"), world->now_us);
     flush(world);
-    struct wire_hello hello = {.version_min = 2, .version_max = 9, .instance = TEXT("late"), .credit = 0, .heartbeat_us = HEARTBEAT_US};
+    struct wire_hello hello = {
+        .version_min = 2, .version_max = 9, .instance = TEXT("late"), .credit = 0, .heartbeat_us = HEARTBEAT_US};
     say(world, stranger, WIRE_HELLO, &hello, (struct text){0});
     assert_non_null(last(stranger, WIRE_REFUSED));
 }

@@ -1,4 +1,5 @@
 /* Client and broker over a real socket: a broker process of the test's own, an asker and a worker in this process. */
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -6,7 +7,6 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,8 +39,12 @@ static void start_broker(struct fixture *fixture) {
     char endpoint[160];
     (void)snprintf(endpoint, sizeof endpoint, "PIXBUS_BROKER=%s", fixture->endpoint);
     char *arguments[] = {(char[]){"pixbus-broker"}, NULL};
-    char *environment[] = {endpoint, (char[]){"PIXBUS_HEARTBEAT_MS=100"}, (char[]){"PIXBUS_QUEUE_MESSAGES=4"},
-                           (char[]){"PIXBUS_LOG_LEVEL=error"}, (char[]){"ASAN_OPTIONS=detect_leaks=0"}, NULL};
+    char *environment[] = {endpoint,
+                           (char[]){"PIXBUS_HEARTBEAT_MS=100"},
+                           (char[]){"PIXBUS_QUEUE_MESSAGES=4"},
+                           (char[]){"PIXBUS_LOG_LEVEL=error"},
+                           (char[]){"ASAN_OPTIONS=detect_leaks=0"},
+                           NULL};
     assert_int_equal(posix_spawn(&fixture->broker, PIXBUS_BROKER_PROGRAM, NULL, NULL, arguments, environment), 0);
 }
 
@@ -68,8 +72,14 @@ static void cancel(void *context, uint64_t id) {
 }
 
 static struct bus_client *open_client(struct fixture *fixture, const char *service) {
-    struct bus_client_options options = {.endpoint = fixture->endpoint, .instance = "test", .service = service, .credit = service != NULL ? 2 : 0,
-                                         .heartbeat_us = 100 * US_PER_MS, .work = work, .cancel = cancel, .context = fixture};
+    struct bus_client_options options = {.endpoint = fixture->endpoint,
+                                         .instance = "test",
+                                         .service = service,
+                                         .credit = service != NULL ? 2 : 0,
+                                         .heartbeat_us = 100 * US_PER_MS,
+                                         .work = work,
+                                         .cancel = cancel,
+                                         .context = fixture};
     const char *problem;
     struct bus_client *client = bus_client_open(&options, &problem);
     assert_non_null(client);
@@ -91,13 +101,13 @@ static void turn(struct fixture *fixture) {
     }
 }
 
-#define wait_for(fixture, condition)                             \
-    do {                                                         \
-        int64_t limit_us = clock_monotonic_us() + WAIT_US;       \
-        while (!(condition)) {                                   \
-            assert_true(clock_monotonic_us() < limit_us);        \
-            turn(fixture);                                       \
-        }                                                        \
+#define wait_for(fixture, condition)                       \
+    do {                                                   \
+        int64_t limit_us = clock_monotonic_us() + WAIT_US; \
+        while (!(condition)) {                             \
+            assert_true(clock_monotonic_us() < limit_us);  \
+            turn(fixture);                                 \
+        }                                                  \
     } while (0)
 
 static void over(void *context, const struct bus_outcome *result) {
@@ -111,8 +121,11 @@ static void over(void *context, const struct bus_outcome *result) {
 
 static uint64_t ask(struct fixture *fixture, struct outcome *outcome, int64_t timeout_us) {
     struct feed_get_request request = {.id = 1};
-    struct bus_ask asked = {.message = MESSAGE_feed_get, .request = &request, .deadline_us = clock_monotonic_us() + timeout_us,
-                            .done = over, .context = outcome};
+    struct bus_ask asked = {.message = MESSAGE_feed_get,
+                            .request = &request,
+                            .deadline_us = clock_monotonic_us() + timeout_us,
+                            .done = over,
+                            .context = outcome};
     *outcome = (struct outcome){0};
     return bus_client_ask(fixture->asker, &asked, clock_monotonic_us());
 }

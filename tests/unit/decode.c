@@ -1,11 +1,11 @@
 /* Thumbnails of images that the test makes itself: every orientation, colour space and trick that came to mind. */
 #include "actors/imgproc/decode.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include <vips/vips.h>
 
 #include "base/clock.h"
@@ -53,7 +53,8 @@ static struct bytes save(VipsImage *image, const char *suffix) {
 static struct decode_result decode(struct text image) {
     struct decode_result result;
     decode_thumbnail(image, &limits, &result);
-    assert_true(result.decoded ? result.jpeg != NULL && result.reason[0] == '\0' : result.jpeg == NULL && result.reason[0] != '\0');
+    assert_true(result.decoded ? result.jpeg != NULL && result.reason[0] == '\0'
+                               : result.jpeg == NULL && result.reason[0] != '\0');
     return result;
 }
 
@@ -126,8 +127,15 @@ static VipsImage *stored_for(VipsImage *upright, int orientation) {
     static const struct {
         VipsAngle before;
         bool mirrored;
-    } undo[9] = {{0, false},           {VIPS_ANGLE_D0, false},  {VIPS_ANGLE_D0, true},    {VIPS_ANGLE_D180, false}, {VIPS_ANGLE_D180, true},
-                 {VIPS_ANGLE_D270, true}, {VIPS_ANGLE_D270, false}, {VIPS_ANGLE_D90, true}, {VIPS_ANGLE_D90, false}};
+    } undo[9] = {{0, false},
+                 {VIPS_ANGLE_D0, false},
+                 {VIPS_ANGLE_D0, true},
+                 {VIPS_ANGLE_D180, false},
+                 {VIPS_ANGLE_D180, true},
+                 {VIPS_ANGLE_D270, true},
+                 {VIPS_ANGLE_D270, false},
+                 {VIPS_ANGLE_D90, true},
+                 {VIPS_ANGLE_D90, false}};
     VipsImage *mirrored = NULL, *turned = NULL;
     if (undo[orientation].mirrored)
         assert_int_equal(vips_flip(upright, &mirrored, VIPS_DIRECTION_HORIZONTAL, NULL), 0);
@@ -367,10 +375,19 @@ static void test_trailing_bytes_do_not_matter(void **state) {
 static void test_what_is_no_image(void **state) {
     (void)state;
     static const char *const others[] = {
-        "x", "hello, this is text named cat.jpg", "<!doctype html><html></html>", "PK\3\4zip", "%PDF-1.7\n%",
+        "x",
+        "hello, this is text named cat.jpg",
+        "<!doctype html><html></html>",
+        "PK\3\4zip",
+        "%PDF-1.7\n%",
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"10\" height=\"10\"/>",
-        "<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\" width=\"10\" height=\"10\"/>", "BM6", "8BPS",
-        "P6 1 1 255\nabc", "\x76\x2f\x31\x01", "push graphic-context", "RIFF1234WAVE"};
+        "<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\" width=\"10\" height=\"10\"/>",
+        "BM6",
+        "8BPS",
+        "P6 1 1 255\nabc",
+        "\x76\x2f\x31\x01",
+        "push graphic-context",
+        "RIFF1234WAVE"};
     expect_refusal(TEXT(""), "empty");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         expect_refusal(text_from(others[i]), "JPEG, PNG, WebP and GIF images are accepted");

@@ -1,14 +1,14 @@
 /* The decoder processes: fed, crashed, hung, rested. The decoder is the real one, or a script that misbehaves. */
 #include "actors/imgproc/decoders.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
-#include <stdarg.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
 
@@ -89,7 +89,8 @@ static void test_a_decoder_that_misbehaves(void **state) {
     /* They take their job before they end: without it nothing would be known of the image. */
     assert_string_equal(with_script("head -c 1 <&3 >/dev/null; kill -SEGV $$", limits.timeout_us).reason,
                         "The image cannot be decoded.");
-    assert_string_equal(with_script("head -c 4 <&3 >/dev/null; exit 0", limits.timeout_us).reason, "The image cannot be decoded.");
+    assert_string_equal(with_script("head -c 4 <&3 >/dev/null; exit 0", limits.timeout_us).reason,
+                        "The image cannot be decoded.");
     assert_string_equal(with_script("head -c 4096 /dev/zero >&3; exec sleep 30", limits.timeout_us).reason,
                         "The image cannot be decoded.");
     int64_t begun_us = clock_monotonic_us();

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 #include <msgpack.h>
 
-#include "json/json.h"
 #include "proto/proto.h"
+#include "json/json.h"
 
 static struct arena arena;
 
@@ -200,7 +200,9 @@ static void test_missing_fields(void **state) {
 static void test_later_fields_are_skipped(void **state) {
     (void)state;
     struct feed_get_request request;
-    assert_int_equal(proto_decode(&proto_record_feed_get_request, TEXT("\x93\x07\x82\xa1\x61\x01\xa1\x62\x92\x01\x02\xc0"), &arena, &request, NULL), OK);
+    assert_int_equal(proto_decode(&proto_record_feed_get_request, TEXT("\x93\x07\x82\xa1\x61\x01\xa1\x62\x92\x01\x02\xc0"),
+                                  &arena, &request, NULL),
+                     OK);
     assert_int_equal(request.id, 7);
 }
 
@@ -224,7 +226,8 @@ static void test_depth(void **state) {
     memset(deep, 0x91, sizeof deep);
     deep[0] = (char)0x92;
     deep[1] = 1;
-    assert_int_equal(proto_decode(&proto_record_feed_get_request, (struct text){deep, sizeof deep}, &arena, &request, NULL), ERROR_malformed_message);
+    assert_int_equal(proto_decode(&proto_record_feed_get_request, (struct text){deep, sizeof deep}, &arena, &request, NULL),
+                     ERROR_malformed_message);
 }
 
 static void test_json_form(void **state) {
@@ -286,7 +289,8 @@ static void test_json_refusals(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct feed_create_request request = {0};
         struct text detail = {0};
-        assert_int_equal(proto_from_json(&proto_record_feed_create_request, text_from(cases[i].json), &arena, &request, &detail), cases[i].error);
+        assert_int_equal(proto_from_json(&proto_record_feed_create_request, text_from(cases[i].json), &arena, &request, &detail),
+                         cases[i].error);
         assert_int_equal(cases[i].error == ERROR_body_not_json, detail.data != NULL);
     }
 }
@@ -313,11 +317,18 @@ static void test_text_form(void **state) {
 
 /* The wire form of today: a change here is a change of the protocol. */
 static void test_golden_bytes(void **state) {
-    static const unsigned char expected[] = {0x9a, 0x07, 0xa2, 'h',  'i',  0xa1, 'u',  0xc3, 0xcf, 0x00, 0x06, 0x47, 0x5e, 0xf6, 0x57,
-                                             0x4e, 0x35, 0xcf, 0x00, 0x06, 0x47, 0x5e, 0xf6, 0x57, 0x4e, 0x36, 0x02, 0xc0, 0xcd, 0x0f,
-                                             0xa0, 0xcd, 0x0b, 0xb8};
-    struct feed_item item = {.id = 7, .caption = TEXT("hi"), .url = TEXT("u"), .editable = true, .created_at = INT64_C(1767323045678645),
-                             .updated_at = INT64_C(1767323045678646), .state = ITEM_READY, .width = 4000, .height = 3000};
+    static const unsigned char expected[] = {0x9a, 0x07, 0xa2, 'h',  'i',  0xa1, 'u',  0xc3, 0xcf, 0x00, 0x06, 0x47,
+                                             0x5e, 0xf6, 0x57, 0x4e, 0x35, 0xcf, 0x00, 0x06, 0x47, 0x5e, 0xf6, 0x57,
+                                             0x4e, 0x36, 0x02, 0xc0, 0xcd, 0x0f, 0xa0, 0xcd, 0x0b, 0xb8};
+    struct feed_item item = {.id = 7,
+                             .caption = TEXT("hi"),
+                             .url = TEXT("u"),
+                             .editable = true,
+                             .created_at = INT64_C(1767323045678645),
+                             .updated_at = INT64_C(1767323045678646),
+                             .state = ITEM_READY,
+                             .width = 4000,
+                             .height = 3000};
     (void)state;
     struct buffer bytes = encoded(&proto_record_feed_item, &item);
     assert_int_equal(bytes.size, sizeof expected);
@@ -345,13 +356,20 @@ static void test_tables(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_msgpack_c_agrees),
-        cmocka_unit_test(test_truncation_is_malformed), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_missing_fields),      cmocka_unit_test(test_later_fields_are_skipped),
-        cmocka_unit_test(test_claimed_counts),      cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_json_form),           cmocka_unit_test(test_secrets_are_masked),
-        cmocka_unit_test(test_json_refusals),       cmocka_unit_test(test_text_form),
-        cmocka_unit_test(test_golden_bytes),        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_msgpack_c_agrees),
+        cmocka_unit_test(test_truncation_is_malformed),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_missing_fields),
+        cmocka_unit_test(test_later_fields_are_skipped),
+        cmocka_unit_test(test_claimed_counts),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_json_form),
+        cmocka_unit_test(test_secrets_are_masked),
+        cmocka_unit_test(test_json_refusals),
+        cmocka_unit_test(test_text_form),
+        cmocka_unit_test(test_golden_bytes),
+        cmocka_unit_test(test_tables),
     };
     return cmocka_run_group_tests_name("proto", tests, begin, end);
 }

@@ -1,10 +1,10 @@
 /* S3 notifications: those recorded from several servers, the shapes of others, and what is none. */
 #include "aws/s3_event.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <cmocka.h>
 
 #include "base/buffer.h"
 
@@ -59,23 +59,24 @@ static void test_recorded_events(void **state) {
         const char *name, *bucket, *key, *etag, *sequencer;
         int64_t size; /* -1: none */
     } cases[] = {
-        {"ministack-put-plain", S3_EVENT_CREATED, "ObjectCreated:Put", "ev-media29508", "up/cat.jpg", "b798abe6e1b1318ee36b0dcb3fb9e4d3",
-         "000006610644651575", 3},
+        {"ministack-put-plain", S3_EVENT_CREATED, "ObjectCreated:Put", "ev-media29508", "up/cat.jpg",
+         "b798abe6e1b1318ee36b0dcb3fb9e4d3", "000006610644651575", 3},
         {"ministack-put-unicode", S3_EVENT_CREATED, "ObjectCreated:Put", "ev-media29508", UNICODE_KEY,
          "b798abe6e1b1318ee36b0dcb3fb9e4d3", "000006610644651576", 3},
-        {"ministack-delete", S3_EVENT_REMOVED, "ObjectRemoved:Delete", "ev-media29508", "up/cat.jpg", NULL, "00000661064465157d", 0},
+        {"ministack-delete", S3_EVENT_REMOVED, "ObjectRemoved:Delete", "ev-media29508", "up/cat.jpg", NULL, "00000661064465157d",
+         0},
         {"ministack-delete-unicode", S3_EVENT_REMOVED, "ObjectRemoved:Delete", "ev-media29508", UNICODE_KEY, NULL,
          "00000661064465157e", 0},
-        {"ministack-versioned-delete-marker", S3_EVENT_REMOVED, "ObjectRemoved:DeleteMarkerCreated", "ev-media29508", "up/v.jpg", NULL,
-         "000006610644651582", 0},
-        {"ministack-copy", S3_EVENT_CREATED, "ObjectCreated:Copy", "ev-media29508", "up/copy.jpg", "fe5067706fde605fcc635835a1e52fc8",
-         "00000661064465157a", 4},
+        {"ministack-versioned-delete-marker", S3_EVENT_REMOVED, "ObjectRemoved:DeleteMarkerCreated", "ev-media29508", "up/v.jpg",
+         NULL, "000006610644651582", 0},
+        {"ministack-copy", S3_EVENT_CREATED, "ObjectCreated:Copy", "ev-media29508", "up/copy.jpg",
+         "fe5067706fde605fcc635835a1e52fc8", "00000661064465157a", 4},
         {"ministack-multipart", S3_EVENT_CREATED, "ObjectCreated:CompleteMultipartUpload", "ev-media29508", "up/mp.jpg",
          "bccb8986cc6b395e4f045d410c776698-1", "00000661064465157b", 100},
-        {"moto-put-unicode", S3_EVENT_CREATED, "ObjectCreated:Put", "ev-media29128", UNICODE_KEY, "b798abe6e1b1318ee36b0dcb3fb9e4d3",
-         NULL, 3},
-        {"moto-delete", S3_EVENT_REMOVED, "ObjectRemoved:Delete", "ev-media29128", "up/cat.jpg", "fe5067706fde605fcc635835a1e52fc8", NULL,
-         4},
+        {"moto-put-unicode", S3_EVENT_CREATED, "ObjectCreated:Put", "ev-media29128", UNICODE_KEY,
+         "b798abe6e1b1318ee36b0dcb3fb9e4d3", NULL, 3},
+        {"moto-delete", S3_EVENT_REMOVED, "ObjectRemoved:Delete", "ev-media29128", "up/cat.jpg",
+         "fe5067706fde605fcc635835a1e52fc8", NULL, 4},
         {"versitygw-webhook-put-plain", S3_EVENT_CREATED, "ObjectCreated:Put", "ev-media", "up/cat.jpg",
          "b798abe6e1b1318ee36b0dcb3fb9e4d3", "6228", 3},
         {"versitygw-webhook-delete", S3_EVENT_REMOVED, "ObjectRemoved:Delete", "ev-media", "up/cat.jpg", NULL, "622a", 0},
@@ -118,12 +119,25 @@ static void test_notifications_without_records(void **state) {
 static void test_what_is_no_notification(void **state) {
     (void)state;
     static const char *const malformed[] = {
-        "", "{", "null", "[]", "3", "{}", "{\"Event\":\"s3:Other\"}", "{\"Records\":null}", "{\"Records\":{}}", "{\"Records\":[3]}",
-        "{\"Records\":[{}]}", "{\"Records\":[{\"eventName\":\"ObjectCreated:Put\"}]}",
+        "",
+        "{",
+        "null",
+        "[]",
+        "3",
+        "{}",
+        "{\"Event\":\"s3:Other\"}",
+        "{\"Records\":null}",
+        "{\"Records\":{}}",
+        "{\"Records\":[3]}",
+        "{\"Records\":[{}]}",
+        "{\"Records\":[{\"eventName\":\"ObjectCreated:Put\"}]}",
         "{\"Records\":[{\"eventName\":\"ObjectCreated:Put\",\"s3\":{\"bucket\":{\"name\":\"b\"},\"object\":{}}}]}",
         "{\"Records\":[{\"eventName\":\"ObjectCreated:Put\",\"s3\":{\"bucket\":{\"name\":\"\"},\"object\":{\"key\":\"k\"}}}]}",
         "{\"Records\":[{\"eventName\":7,\"s3\":{\"bucket\":{\"name\":\"b\"},\"object\":{\"key\":\"k\"}}}]}",
-        "{\"Records\":[]} x", "\xef\xbb\xbf{\"Records\":[]}", "{\"Records\":[],\"Records\":[]}", "{\"Records\":[\"\\ud800\"]}",
+        "{\"Records\":[]} x",
+        "\xef\xbb\xbf{\"Records\":[]}",
+        "{\"Records\":[],\"Records\":[]}",
+        "{\"Records\":[\"\\ud800\"]}",
         "{\"Type\":\"Notification\",\"Message\":\"{}\"}",
     };
     struct s3_event event;
@@ -135,7 +149,8 @@ static void test_what_is_no_notification(void **state) {
 
 static void test_many_records(void **state) {
     (void)state;
-    static const char one[] = "{\"eventName\":\"ObjectCreated:P\",\"s3\":{\"bucket\":{\"name\":\"b\"},\"object\":{\"key\":\"k\"}}}";
+    static const char one[] =
+        "{\"eventName\":\"ObjectCreated:P\",\"s3\":{\"bucket\":{\"name\":\"b\"},\"object\":{\"key\":\"k\"}}}";
     struct buffer document = {0};
     struct s3_event event;
     for (int count = 500; count <= 1100; count += 600) {
@@ -169,7 +184,8 @@ static void test_kinds(void **state) {
         enum s3_event_kind kind;
     } cases[] = {
         {"\"eventName\":\"ObjectCreated:Post\"", S3_EVENT_CREATED},
-        {"\"eventName\":\"s3:ObjectCreated:CompleteMultipartUpload\",\"eventSource\":\"minio:s3\",\"eventVersion\":\"2.0\"", S3_EVENT_CREATED},
+        {"\"eventName\":\"s3:ObjectCreated:CompleteMultipartUpload\",\"eventSource\":\"minio:s3\",\"eventVersion\":\"2.0\"",
+         S3_EVENT_CREATED},
         {"\"eventName\":\"LifecycleExpiration:DeleteMarkerCreated\"", S3_EVENT_REMOVED},
         {"\"eventName\":\"ObjectTagging:Put\"", S3_EVENT_OTHER},
         {"\"eventName\":\"ObjectRestore:Completed\"", S3_EVENT_OTHER},
@@ -187,10 +203,24 @@ static void test_keys(void **state) {
     static const struct {
         const char *encoded, *key; /* NULL: malformed */
     } cases[] = {
-        {"a+b", "a b"},         {"a%2Bb", "a+b"},        {"a%252Bb", "a%2Bb"}, {"a%2bb", "a+b"},   {"..%2F../x", "../../x"},
-        {"/leading", "/leading"}, {"trailing.", "trailing."}, {"a%0Ab", "a\nb"},  {"%C3%BC", "\xc3\xbc"}, {"%00", NULL},
-        {"a%00b", NULL},        {"%zz", NULL},           {"%", NULL},          {"%4", NULL},       {"", NULL},
-        {"%ff", NULL},          {"%C3", NULL},           {"%ED%A0%80", NULL},
+        {"a+b", "a b"},
+        {"a%2Bb", "a+b"},
+        {"a%252Bb", "a%2Bb"},
+        {"a%2bb", "a+b"},
+        {"..%2F../x", "../../x"},
+        {"/leading", "/leading"},
+        {"trailing.", "trailing."},
+        {"a%0Ab", "a\nb"},
+        {"%C3%BC", "\xc3\xbc"},
+        {"%00", NULL},
+        {"a%00b", NULL},
+        {"%zz", NULL},
+        {"%", NULL},
+        {"%4", NULL},
+        {"", NULL},
+        {"%ff", NULL},
+        {"%C3", NULL},
+        {"%ED%A0%80", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct text key = s3_event_key(text_from(cases[i].encoded), &arena);
@@ -209,9 +239,12 @@ static void test_keys(void **state) {
 /* Padded with zeroes to the same length, as S3 says, these are in ascending order; equal ones stand in one row. */
 static void test_sequencers_compare_as_strings(void **state) {
     (void)state;
-    static const char *const ascending[][3] = {
-        {"0055AED6DCD90281E4", "0055aed6dcd90281e4", "0055AED6DCD90281E400"}, {"0055AED6DCD90281E5"}, {"0055aed6dcd90281e501"}, {"6", "60", "600"},
-        {"61"}, {"617f08299329d189"}};
+    static const char *const ascending[][3] = {{"0055AED6DCD90281E4", "0055aed6dcd90281e4", "0055AED6DCD90281E400"},
+                                               {"0055AED6DCD90281E5"},
+                                               {"0055aed6dcd90281e501"},
+                                               {"6", "60", "600"},
+                                               {"61"},
+                                               {"617f08299329d189"}};
     struct text before = {0};
     for (size_t i = 0; i < sizeof ascending / sizeof *ascending; i++) {
         struct text first = {0};

@@ -1,9 +1,9 @@
 /* Signature V4 against the examples that Amazon's documentation works out, against itself, and against forgers. */
 #include "aws/sigv4.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
 
@@ -12,8 +12,8 @@
 #define EXAMPLE_HOST "examplebucket.s3.amazonaws.com"
 #define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-static const struct sigv4_credentials example = {
-    "us-east-1", "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", NULL};
+static const struct sigv4_credentials example = {"us-east-1", "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                                                 NULL};
 
 static int setup(void **state) {
     *state = sigv4_signer_new(&example);
@@ -46,11 +46,10 @@ static void test_presigned_get_of_the_documentation(void **state) {
                                     .now_us = EXAMPLE_US},
             &url);
     buffer_append(&url, "", 1);
-    assert_string_equal(url.data,
-                        "https://" EXAMPLE_HOST "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential="
-                        "AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&"
-                        "X-Amz-Expires=86400&X-Amz-SignedHeaders=host&X-Amz-Signature="
-                        "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404");
+    assert_string_equal(url.data, "https://" EXAMPLE_HOST "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential="
+                                  "AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&"
+                                  "X-Amz-Expires=86400&X-Amz-SignedHeaders=host&X-Amz-Signature="
+                                  "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404");
     buffer_free(&url);
 }
 
@@ -127,8 +126,8 @@ static void test_presigned_is_accepted_in_its_time(void **state) {
     assert_int_equal(verify(*state, "GET", it.path, it.query, local, 2, 300), SIGV4_EXPIRED);
     assert_int_equal(verify(*state, "GET", it.path, it.query, local, 2, -900), SIGV4_OK);
     assert_int_equal(verify(*state, "GET", it.path, it.query, local, 2, -901), SIGV4_NOT_YET_VALID);
-    assert_int_equal(sigv4_verify(*state, &(struct sigv4_request){TEXT("GET"), it.path, it.query, local, 2}, EXAMPLE_US, &verified),
-                     SIGV4_OK);
+    assert_int_equal(
+        sigv4_verify(*state, &(struct sigv4_request){TEXT("GET"), it.path, it.query, local, 2}, EXAMPLE_US, &verified), SIGV4_OK);
     assert_true(verified.presigned);
     assert_string_equal(verified.signed_headers, "host");
     assert_string_equal(verified.payload_sha256, "UNSIGNED-PAYLOAD");
@@ -140,8 +139,10 @@ static void test_presigned_is_accepted_in_its_time(void **state) {
 static void test_presigned_for_something_else(void **state) {
     struct presigned it;
     static const struct sigv4_header other_host[] = {{TEXT("host"), TEXT("localhost:9001")}};
-    static const struct sigv4_header smuggled[] = {{TEXT("host"), TEXT("localhost:9000")}, {TEXT("X-Amz-Acl"), TEXT("public-read")}};
-    static const struct sigv4_header two_hosts[] = {{TEXT("host"), TEXT("localhost:9000")}, {TEXT("host"), TEXT("localhost:9000")}};
+    static const struct sigv4_header smuggled[] = {{TEXT("host"), TEXT("localhost:9000")},
+                                                   {TEXT("X-Amz-Acl"), TEXT("public-read")}};
+    static const struct sigv4_header two_hosts[] = {{TEXT("host"), TEXT("localhost:9000")},
+                                                    {TEXT("host"), TEXT("localhost:9000")}};
     make_presigned(*state, "GET", NULL, 0, &it);
     assert_int_equal(verify(*state, "PUT", it.path, it.query, local, 2, 0), SIGV4_MISMATCH);
     assert_int_equal(verify(*state, "GET", TEXT("/media/other"), it.query, local, 2, 0), SIGV4_MISMATCH);
@@ -197,15 +198,20 @@ static void test_signed_headers_of_a_presigned_put(void **state) {
 
 static void test_presign_limits(void **state) {
     struct buffer url = {0};
-    struct sigv4_presign ask = {.method = TEXT("GET"), .endpoint = TEXT("http://h"), .bucket = TEXT("b"), .key = TEXT("k"),
-                                .expires_s = 1, .now_us = EXAMPLE_US};
+    struct sigv4_presign ask = {.method = TEXT("GET"),
+                                .endpoint = TEXT("http://h"),
+                                .bucket = TEXT("b"),
+                                .key = TEXT("k"),
+                                .expires_s = 1,
+                                .now_us = EXAMPLE_US};
     assert_true(sigv4_presign(*state, &ask, &url));
     ask.expires_s = 0;
     assert_false(sigv4_presign(*state, &ask, &url));
     ask.expires_s = SIGV4_EXPIRES_MAX_S + 1;
     assert_false(sigv4_presign(*state, &ask, &url));
     ask.expires_s = 1;
-    static const char *const malformed[] = {"", "h", "ftp://h", "http://", "http:///", "http://h/path", "http://u@h", "http://h?", "http://a b"};
+    static const char *const malformed[] = {"",           "h",         "ftp://h",   "http://", "http:///", "http://h/path",
+                                            "http://u@h", "http://h?", "http://a b"};
     for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
         ask.endpoint = text_from(malformed[i]);
         assert_false(sigv4_presign(*state, &ask, &url));
@@ -219,8 +225,12 @@ static void test_presign_limits(void **state) {
 
 static void test_days_change_the_key(void **state) {
     struct buffer url = {0}, again = {0};
-    struct sigv4_presign ask = {.method = TEXT("GET"), .endpoint = TEXT("http://h"), .bucket = TEXT("b"), .key = TEXT("k"),
-                                .expires_s = 60, .now_us = EXAMPLE_US};
+    struct sigv4_presign ask = {.method = TEXT("GET"),
+                                .endpoint = TEXT("http://h"),
+                                .bucket = TEXT("b"),
+                                .key = TEXT("k"),
+                                .expires_s = 60,
+                                .now_us = EXAMPLE_US};
     struct text first = presign(*state, &ask, &url);
     ask.now_us += 86400 * US_PER_S;
     assert_false(text_equal(first, presign(*state, &ask, &again)));
@@ -278,9 +288,12 @@ static void test_authorization_headers(void **state) {
         {"AWS4-HMAC-SHA256", SIGV4_MALFORMED},
         {"AWS4-HMAC-SHA256 ", SIGV4_MALFORMED},
         {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES, SIGV4_MALFORMED},
-        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES, SIGV4_MISMATCH},
-        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES "0", SIGV4_MALFORMED},
-        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLF/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES, SIGV4_UNKNOWN_KEY},
+        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES,
+         SIGV4_MISMATCH},
+        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES "0",
+         SIGV4_MALFORMED},
+        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLF/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES,
+         SIGV4_UNKNOWN_KEY},
         {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130523/us-east-1/s3/aws4_request, SignedHeaders=" NAMES
          ", Signature=" ZEROES,
          SIGV4_MALFORMED},
@@ -288,16 +301,20 @@ static void test_authorization_headers(void **state) {
          ", Signature=" ZEROES,
          SIGV4_MALFORMED},
         {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE, SignedHeaders=" NAMES ", Signature=" ZEROES, SIGV4_MALFORMED},
-        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=x-amz-content-sha256;x-amz-date, Signature=" ZEROES,
+        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE
+         ", SignedHeaders=x-amz-content-sha256;x-amz-date, Signature=" ZEROES,
          SIGV4_MALFORMED},
         {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=host;x-amz-date, Signature=" ZEROES,
          SIGV4_MALFORMED},
-        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=x-amz-date;x-amz-content-sha256;host, Signature=" ZEROES,
+        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE
+         ", SignedHeaders=x-amz-date;x-amz-content-sha256;host, Signature=" ZEROES,
          SIGV4_MALFORMED},
-        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ";x-z, Signature=" ZEROES, SIGV4_MISMATCH},
+        {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ";x-z, Signature=" ZEROES,
+         SIGV4_MISMATCH},
         {"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES ", Other=1",
          SIGV4_MALFORMED},
-        {"AWS4-HMAC-SHA512 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES, SIGV4_MALFORMED},
+        {"AWS4-HMAC-SHA512 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES,
+         SIGV4_MALFORMED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct sigv4_header headers[] = {{TEXT("host"), TEXT("h")},
@@ -309,15 +326,22 @@ static void test_authorization_headers(void **state) {
 }
 
 static void test_dates(void **state) {
-    static const char *const malformed[] = {"", "20130524", "20130524T000000", "20130524 000000Z", "20131324T000000Z",
-                                            "20130532T000000Z", "20130524T240000Z", "2013052aT000000Z", "20130524T000000Z0"};
+    static const char *const malformed[] = {"",
+                                            "20130524",
+                                            "20130524T000000",
+                                            "20130524 000000Z",
+                                            "20131324T000000Z",
+                                            "20130532T000000Z",
+                                            "20130524T240000Z",
+                                            "2013052aT000000Z",
+                                            "20130524T000000Z0"};
     for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
         const struct sigv4_header headers[] = {
             {TEXT("host"), TEXT("h")},
             {TEXT("x-amz-date"), text_from(malformed[i])},
             {TEXT("x-amz-content-sha256"), TEXT(EMPTY_SHA256)},
-            {TEXT("authorization"), TEXT("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES
-                                         ", Signature=" ZEROES)}};
+            {TEXT("authorization"),
+             TEXT("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/" SCOPE ", SignedHeaders=" NAMES ", Signature=" ZEROES)}};
         assert_int_equal(verify(*state, "GET", TEXT("/b/k"), (struct text){0}, headers, 4, 0), SIGV4_MALFORMED);
     }
 }
@@ -330,7 +354,8 @@ static void test_session_tokens(void **state) {
     assert_non_null(signer);
     make_presigned(signer, "GET", NULL, 0, &with);
     make_presigned(*state, "GET", NULL, 0, &without);
-    assert_non_null(memmem(with.query.data, with.query.size, "&X-Amz-Security-Token=token%2Fwith%2Bodd%3Dbytes&X-Amz-Signed", 61));
+    assert_non_null(
+        memmem(with.query.data, with.query.size, "&X-Amz-Security-Token=token%2Fwith%2Bodd%3Dbytes&X-Amz-Signed", 61));
     assert_int_equal(verify(signer, "GET", with.path, with.query, local, 2, 0), SIGV4_OK);
     assert_int_equal(verify(*state, "GET", with.path, with.query, local, 2, 0), SIGV4_UNKNOWN_KEY);
     assert_int_equal(verify(signer, "GET", without.path, without.query, local, 2, 0), SIGV4_UNKNOWN_KEY);
