@@ -1,9 +1,10 @@
 /* Signature V4 against the examples that Amazon's documentation works out, against itself, and against forgers. */
 #include "aws/sigv4.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h>
 
 #include "base/clock.h"
 
