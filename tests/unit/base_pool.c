@@ -5,12 +5,13 @@
 #include <stdint.h>
 
 #include <assert.h>
-#include <cmocka.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/pool.h"
 

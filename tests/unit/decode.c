@@ -1,12 +1,13 @@
 /* Thumbnails of images that the test makes itself: every orientation, colour space and trick that came to mind. */
 #include "actors/imgproc/decode.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <vips/vips.h>
+
+#include <cmocka.h>
 
 #include "base/clock.h"
 

@@ -1,7 +1,6 @@
 /* The decoder processes: fed, crashed, hung, rested. The decoder is the real one, or a script that misbehaves. */
 #include "actors/imgproc/decoders.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "base/clock.h"
 

@@ -4,8 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 #include "actors/users/email.h"
 

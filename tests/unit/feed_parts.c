@@ -4,9 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "actors/feed/cursor.h"
 #include "actors/feed/sequencer.h"

@@ -8,9 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "actors/imgproc/imgproc.h"
 #include "base/clock.h"

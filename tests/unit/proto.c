@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
 #include <msgpack.h>
+
+#include <cmocka.h>
 
 #include "proto/proto.h"
 #include "json/json.h"

@@ -1,10 +1,11 @@
 /* S3 notifications: those recorded from several servers, the shapes of others, and what is none. */
 #include "aws/s3_event.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 #include "base/buffer.h"
 
