@@ -176,7 +176,7 @@ static ngx_int_t init_process(ngx_cycle_t *cycle) {
     struct gateway *gateway = calloc(1, sizeof *gateway);
     if (gateway == NULL || !open_gateway(gateway, configuration->zone->data, cycle)) {
         close_gateway(gateway);
-        return NGX_ERROR;
+        nginx_worker_failed();
     }
     configuration->gateway = gateway;
     return NGX_OK;

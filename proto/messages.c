@@ -1,5 +1,7 @@
 #include "proto/proto.h"
 
+/* clang-format off: the rows below are read as tables */
+
 /* The values of each enum. */
 #define ENUM_BEGIN(enumeration, doc) static const struct proto_enum_value values_##enumeration[] = {
 #define ENUM_VALUE(enumeration, constant, number, name) {number, name},
@@ -102,6 +104,8 @@ const size_t proto_message_count = sizeof proto_message_table / sizeof *proto_me
 #define MESSAGE(number, name, service, request, reply, safety, lane, deadline_ms, doc) \
     static_assert(deadline_ms <= LIMIT_DEADLINE_MS, "the deadline of " #name " is too long");
 #include "proto/proto_read.h"
+
+/* clang-format on */
 
 const struct proto_message *proto_message_find(unsigned number) {
     size_t low = 0, high = proto_message_count; /* the table is sorted, which a test holds */

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "bus/program.h"
 
-#define RETRY_MS 1000 /* when a worker cannot start */
 #define EXPOSED "ETag, Content-Length, Content-Range, Accept-Ranges, Last-Modified, x-amz-request-id"
 
 struct configuration {
@@ -179,9 +178,7 @@ static ngx_int_t init_process(ngx_cycle_t *cycle) {
     struct process *process = calloc(1, sizeof *process);
     if (process == NULL || !open_process(process, cycle)) {
         close_process(process);
-        /* With NGX_ERROR the master would stay without workers for ever; so it makes another one, and it may get better. */
-        ngx_msleep(RETRY_MS);
-        exit(EXIT_FAILURE);
+        nginx_worker_failed();
     }
     configuration->process = process;
     return NGX_OK;

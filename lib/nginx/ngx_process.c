@@ -1,6 +1,9 @@
 #include "nginx/ngx_process.h"
 
+#include <stdlib.h>
 #include <sys/prctl.h>
+
+#define RETRY_MS 1000 /* when a worker cannot start */
 
 /*
  * nginx's table of signals (src/os/unix/ngx_process.c). It is exported but declared in no header; it is safe to write down
@@ -46,4 +49,9 @@ void nginx_drain_with_master(void) {
     (void)prctl(PR_SET_PDEATHSIG, SIGQUIT);
     if (getppid() != ngx_parent)
         ngx_quit = 1; /* it died before that */
+}
+
+void nginx_worker_failed(void) {
+    ngx_msleep(RETRY_MS);
+    exit(EXIT_FAILURE);
 }

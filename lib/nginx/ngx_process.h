@@ -19,6 +19,12 @@ ngx_int_t nginx_drain_on_term(ngx_cycle_t *cycle);
 bool nginx_process_serves(void);
 
 /*
+ * From a module's init_process, when it cannot serve: end after a moment. If it returned NGX_ERROR instead, the master would
+ * stay without workers for ever; so it makes another one, and it may get better.
+ */
+[[gnu::noreturn]] void nginx_worker_failed(void);
+
+/*
  * From a module's init_process: drain when the master dies. Otherwise workers would keep the port of a master that was
  * killed, and the next start would find it taken.
  */

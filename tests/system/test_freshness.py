@@ -1,5 +1,6 @@
 """No read is ever older than its request, however many identical ones share a query."""
 
+import itertools
 import threading
 
 import pytest
@@ -39,18 +40,17 @@ def check_that_reads_are_fresh(system, writer, path, find, rounds):
     for thread in threads:
         thread.start()
     try:
-        for number in range(1, rounds + 1):
+        for number in itertools.count(1):
+            if failures or (number > rounds and reads > 5 * rounds):
+                break
             response = writer.patch(f"/feed/{item['id']}", json={"caption": str(number)})
             assert response.status_code == 200 and response.json()["caption"] == str(number)
             acknowledged = number
-            if failures:
-                break
     finally:
         finished.set()
         for thread in threads:
             thread.join()
     assert not failures
-    assert reads > rounds
 
 
 @READS
