@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "actors/users/email.h"
 #include "actors/users/users.h"
 
@@ -47,8 +49,10 @@ void users_begin_registration(struct users *users, struct ask *ask, const struct
                        : credentials->password.size < users->password_min_bytes ? ERROR_password_length
                                                                                 : OK;
     if (error != OK) {
+        char expected[64];
+        (void)snprintf(expected, sizeof expected, "it must have at least %zu bytes", users->password_min_bytes);
         users_wipe_password(credentials);
-        ask_fail(ask, error, NULL);
+        ask_fail(ask, error, error == ERROR_password_length ? expected : NULL);
         return;
     }
     *registration = (struct registration){.users = users, .ask = ask, .credentials = credentials};
