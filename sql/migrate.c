@@ -123,7 +123,3 @@ enum migrate_outcome migrate_run(const struct migrate_options *options, struct b
     buffer_free(&why);
     return outcome;
 }
-
-unsigned migrate_version(void) {
-    return migration_count;
-}

@@ -34,7 +34,4 @@ struct migrate_options {
  */
 [[gnu::warn_unused_result]] enum migrate_outcome migrate_run(const struct migrate_options *options, struct buffer *problem);
 
-/* Number of the newest migration in this program. */
-unsigned migrate_version(void);
-
 #endif

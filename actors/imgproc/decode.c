@@ -50,10 +50,6 @@ void decode_end(void) {
     vips_shutdown();
 }
 
-void decode_thread_end(void) {
-    vips_thread_shutdown();
-}
-
 static bool starts_with(struct text image, const char *magic, size_t size) {
     return image.size >= size && memcmp(image.data, magic, size) == 0;
 }

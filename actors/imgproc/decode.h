@@ -35,9 +35,8 @@ struct decode_result {
 [[gnu::warn_unused_result]] bool decode_start(const char *program);
 void decode_end(void);
 
-/* Any thread, one image per thread at a time; a thread that called it calls decode_thread_end() before it ends. */
+/* In the thread that called decode_start(). */
 void decode_thumbnail(struct text image, const struct decode_limits *limits, struct decode_result *ret_result);
-void decode_thread_end(void);
 
 /* Takes a zeroed result. */
 static inline void decode_result_free(struct decode_result *result) {

@@ -173,7 +173,3 @@ void workspace_unlock(struct workspace *workspace, uint64_t key_hash) {
 bool workspace_try_deliver(struct workspace *workspace) {
     return lock_byte(workspace, DELIVERY_LOCK, F_WRLCK, false);
 }
-
-void workspace_let_deliver(struct workspace *workspace) {
-    (void)lock_byte(workspace, DELIVERY_LOCK, F_UNLCK, false);
-}

@@ -53,8 +53,7 @@ void workspace_name(struct workspace *workspace, const char *prefix, char path[W
 void workspace_lock(struct workspace *workspace, uint64_t key_hash);
 void workspace_unlock(struct workspace *workspace, uint64_t key_hash);
 
-/* Try to become the process that delivers events. Held until workspace_let_deliver() or the end of the process. */
+/* Try to become the process that delivers events. Held until the end of the process. */
 [[gnu::warn_unused_result]] bool workspace_try_deliver(struct workspace *workspace);
-void workspace_let_deliver(struct workspace *workspace);
 
 #endif

@@ -7,8 +7,9 @@ static void count(struct service *service, enum outcome outcome) {
     service->outcomes[outcome]++;
 }
 
-void client_told(struct broker_core *core, struct peer *client, uint64_t id, enum error error, const char *detail,
-                 int64_t queue_us) {
+/* An outcome that the broker itself tells a client. */
+static void client_told(struct broker_core *core, struct peer *client, uint64_t id, enum error error, const char *detail,
+                        int64_t queue_us) {
     struct wire_reply reply = {.id = id, .error = (uint64_t)error, .detail = text_from(detail), .queue_us = (uint64_t)queue_us};
     peer_send(core, client, WIRE_REPLY, &reply, (struct text){0});
 }

@@ -139,10 +139,6 @@ void asks_abandon(struct broker_core *core, struct peer *peer);
 void asks_strand(struct broker_core *core, struct service *service);
 /* Give queued asks to instances that take work. */
 void asks_dispatch(struct broker_core *core, struct service *service);
-/* An outcome that the broker itself tells a client. */
-void client_told(struct broker_core *core, struct peer *client, uint64_t id, enum error error, const char *detail,
-                 int64_t queue_us);
-
 /* manage.c: the service `bus`. */
 void manage(struct broker_core *core, struct peer *client, const struct wire_ask *header);
 

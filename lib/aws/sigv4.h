@@ -94,9 +94,6 @@ enum sigv4_result {
     SIGV4_MISMATCH,      /* the signature is not that of this request */
 };
 
-/* The name, for logs. */
-const char *sigv4_result_name(enum sigv4_result result);
-
 struct sigv4_verified {
     bool presigned;
     /* What was signed as the payload: 64 lower-case hexadecimal digits to check the body against, UNSIGNED-PAYLOAD, or one

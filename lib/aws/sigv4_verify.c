@@ -16,19 +16,6 @@ struct claim {
     uint64_t expires_s; /* presigned only */
 };
 
-const char *sigv4_result_name(enum sigv4_result result) {
-    switch (result) {
-    case SIGV4_OK: return "ok";
-    case SIGV4_MISSING: return "missing";
-    case SIGV4_MALFORMED: return "malformed";
-    case SIGV4_EXPIRED: return "expired";
-    case SIGV4_NOT_YET_VALID: return "not_yet_valid";
-    case SIGV4_UNKNOWN_KEY: return "unknown_key";
-    case SIGV4_MISMATCH: return "mismatch";
-    }
-    return "unknown";
-}
-
 static struct text find_header(const struct sigv4_request *request, struct text name, size_t *ret_count) {
     struct text value = {0};
     *ret_count = 0;

@@ -21,7 +21,6 @@
 
 /* HTTP. Larger: 413, 414 or 431. */
 #define LIMIT_HTTP_BODY_BYTES (64 * 1024)
-#define LIMIT_JSON_DEPTH 32
 #define LIMIT_HTTP_BODY_MS 10000       /* for a body to arrive; beyond: 408 */
 #define LIMIT_TOKEN_CACHE_ENTRIES 1024 /* verified tokens a gateway worker remembers; more: the oldest is checked again */
 #define LIMIT_TOKEN_CACHE_S 60
