@@ -38,7 +38,8 @@ function(add_unit_test name)
   add_test(NAME unit/${name} COMMAND unit_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(unit/${name} PROPERTIES TIMEOUT 60 LABELS unit)
   if(PIXBUS_SANITIZE STREQUAL "thread") # the distribution's libraries are not instrumented, and look like races
-    set_tests_properties(unit/${name} PROPERTIES ENVIRONMENT "TSAN_OPTIONS=ignore_noninstrumented_modules=1")
+    set_tests_properties(unit/${name} PROPERTIES ENVIRONMENT
+      "TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
   endif()
 endfunction()
 
